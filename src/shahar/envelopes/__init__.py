@@ -1,0 +1,3 @@
+"""Envelopes, one file per network server: message -> device, payload, instant. Each declares `ENVELOPES` and imports
+kit alone.
+"""

@@ -1,0 +1,368 @@
+"""From a request's JSON to the house's entity document: names expanded, structure checked, system members dropped.
+
+The document is a dict (one form for store, queries and rendering):
+    {"id", "type": [IRI], "scope": [...], "createdAt": at, "modifiedAt": at, "attrs": {IRI: [instance, ...]}}
+and an instance is {"type", its value member, "observedAt": at, "unitCode", "datasetId", "attrs": {IRI: [instance]}}, with `createdAt` and
+`modifiedAt` set by model/change.py. Default instances stand first. Whatever comes in normalised, concise or simplified is the same
+document afterwards.
+
+Promises: raises Invalid naming the field, and nothing else, whatever JSON it is given; a document that it returns can be rendered.
+Does not: know the current state; fetch an @context; keep createdAt, modifiedAt, deletedAt or instanceId of a caller.
+Source: ETSI GS CIM 009 clauses 4.5.1 to 4.5.4, 5.2.4 to 5.2.8; concise representation 4.5.1; null as "urn:ngsi-ld:null" 4.5.0.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from shahar.model.context import Context
+from shahar.values import instants, places
+from shahar.values.errors import Invalid
+
+Doc = dict[str, Any]
+Instance = dict[str, Any]
+
+NULL: Final = "urn:ngsi-ld:null"
+DEPTH_MAX: Final = 64
+ATTRIBUTE_DEPTH_MAX: Final = 8
+ATTRIBUTES_MAX: Final = 1_000
+INSTANCES_MAX: Final = 100
+
+VALUE_MEMBER: Final[dict[str, str]] = {
+    "Property": "value",
+    "GeoProperty": "value",
+    "Relationship": "object",
+    "LanguageProperty": "languageMap",
+    "VocabProperty": "vocab",
+    "JsonProperty": "json",
+    "ListProperty": "valueList",
+    "ListRelationship": "objectList",
+}
+"""Attribute type -> the member that holds its value."""
+
+_KIND_OF_MEMBER: Final = {member: kind for kind, member in VALUE_MEMBER.items() if kind != "GeoProperty"}
+_GEOMETRIES: Final = frozenset(places.GEOMETRY_TYPES)
+_DROPPED: Final = frozenset({"createdAt", "modifiedAt", "deletedAt", "instanceId", "entity", "entityList", "previousValue", "@context"})
+_MEMBERS: Final = frozenset({"type", "@type", "observedAt", "unitCode", "datasetId", "objectType", "valueType", "expiresAt", *_KIND_OF_MEMBER}) | _DROPPED
+_URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:[^\s<>\"{}|\\^`\x00-\x20]+", re.ASCII)
+_ID_MAX: Final = 2_048
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a body is to be read: whether null may stand for deletion, whether values stand bare (simplified)."""
+
+    nulls: bool = False
+    simplified: bool = False
+    partial: bool = False
+    """An attribute fragment need not hold a value (partial attribute update)."""
+
+
+CREATE: Final = Reading()
+PATCH: Final = Reading(nulls=True)
+
+
+def check_uri(value: object, field: str) -> str:
+    """The value, when it is a URI; Invalid otherwise."""
+    if not isinstance(value, str) or len(value) > _ID_MAX or not _URI.fullmatch(value):
+        raise Invalid(f"{value!r:.80} is not a URI", field=field, rule="RFC 3986 URI")
+    return value
+
+
+def check_depth(value: Any, field: str, left: int = DEPTH_MAX) -> None:
+    """Invalid when a value nests deeper than the bound, or holds a NUL character."""
+    if isinstance(value, str):
+        if "\0" in value:
+            raise Invalid("a NUL character cannot be kept", field=field, rule="no U+0000 in text")
+    elif isinstance(value, (dict, list)):
+        if left <= 0:
+            raise Invalid("the value nests too deeply", field=field, rule=f"at most {DEPTH_MAX} levels")
+        for member in value.values() if isinstance(value, dict) else value:
+            check_depth(member, field, left - 1)
+        if isinstance(value, dict) and any("\0" in key for key in value):
+            raise Invalid("a NUL character cannot be kept", field=field, rule="no U+0000 in text")
+
+
+def parse_entity(body: Any, context: Context, reading: Reading = CREATE, *, entity_id: str | None = None) -> Doc:
+    """The document of an entity or of an entity fragment.
+
+    `entity_id` is the id from the address; without it the body must carry id and type. Raises Invalid.
+    """
+    if not isinstance(body, dict):
+        raise Invalid("an entity is a JSON object", field="body", rule="ETSI GS CIM 009 clause 5.2.4")
+    given_id = body.get("id", body.get("@id"))
+    if entity_id is None:
+        entity_id = check_uri(given_id, "id")
+    elif given_id is not None and given_id != entity_id:
+        raise Invalid("the id in the body is not the id in the address", field="id", rule="the same id in both")
+    doc: Doc = {"id": entity_id}
+    kinds = body.get("type", body.get("@type"))
+    if kinds is not None:
+        doc["type"] = parse_types(kinds, context)
+    if "scope" in body:
+        doc["scope"] = _scopes(body["scope"], reading)
+    doc["attrs"] = parse_attributes(body, context, reading)
+    return doc
+
+
+_ENTITY_MEMBERS: Final = frozenset({"id", "@id", "type", "@type", "scope", "@context", "createdAt", "modifiedAt", "deletedAt", "expiresAt"})
+
+
+def parse_attributes(body: Mapping[str, Any], context: Context, reading: Reading) -> dict[str, list[Instance]]:
+    """Every member of `body` that is an attribute, expanded."""
+    if len(body) > ATTRIBUTES_MAX + len(_ENTITY_MEMBERS):
+        raise Invalid("too many attributes", field="body", rule=f"at most {ATTRIBUTES_MAX} attributes")
+    attributes: dict[str, list[Instance]] = {}
+    for name, given in body.items():
+        if name in _ENTITY_MEMBERS:
+            continue
+        iri = context.expand(name)
+        if iri in attributes:
+            raise Invalid("two members name the same attribute", field=name, rule="one member an attribute")
+        attributes[iri] = parse_instances(name, given, context, reading)
+    return attributes
+
+
+def parse_types(kinds: Any, context: Context) -> list[str]:
+    """Expanded entity types; Invalid when there is none or one is no name."""
+    listed = kinds if isinstance(kinds, list) else [kinds]
+    if not listed or not all(isinstance(kind, str) and kind for kind in listed) or len(listed) > INSTANCES_MAX:
+        raise Invalid("a type is a name or a list of names", field="type", rule="ETSI GS CIM 009 clause 5.2.4")
+    return list(dict.fromkeys(context.expand(kind) for kind in listed))
+
+
+def _scopes(given: Any, reading: Reading) -> list[str]:
+    listed = given if isinstance(given, list) else [given]
+    if reading.nulls and listed == [NULL]:
+        return []
+    for scope in listed:
+        if not isinstance(scope, str) or not re.fullmatch(r"/?[^/\s\0#+,;()]+(/[^/\s\0#+,;()]+)*", scope) or len(scope) > _ID_MAX:
+            raise Invalid(f"{scope!r:.80} is not a scope such as /Madrid/Gardens", field="scope", rule="ETSI GS CIM 009 clause 4.18")
+    return [scope if scope.startswith("/") else "/" + scope for scope in listed]
+
+
+def parse_instances(name: str, given: Any, context: Context, reading: Reading, depth: int = 0) -> list[Instance]:
+    """The instances of one attribute, default first; a list of objects with distinct datasetId is a multi-attribute (clause 4.5.5)."""
+    if isinstance(given, list) and given and not reading.simplified and all(_is_attribute(part) for part in given):
+        if len(given) > INSTANCES_MAX:
+            raise Invalid("too many instances", field=name, rule=f"at most {INSTANCES_MAX} instances of an attribute")
+        found = [parse_instance(name, part, context, reading, depth) for part in given]
+        ids = [instance.get("datasetId", "") for instance in found]
+        if len(set(ids)) != len(ids):
+            raise Invalid("two instances have the same datasetId", field=name, rule="ETSI GS CIM 009 clause 4.5.5: distinct datasetId")
+        return sorted(found, key=lambda instance: instance.get("datasetId", ""))
+    return [parse_instance(name, given, context, reading, depth)]
+
+
+def _is_attribute(given: Any) -> bool:
+    """Whether an object is an attribute rather than a bare value."""
+    if not isinstance(given, dict):
+        return False
+    kind = given.get("type", given.get("@type"))
+    return kind in VALUE_MEMBER or not _KIND_OF_MEMBER.keys().isdisjoint(given)
+
+
+def parse_instance(name: str, given: Any, context: Context, reading: Reading, depth: int = 0) -> Instance:
+    """One attribute instance from its normalised, concise or bare form; Invalid."""
+    if depth >= ATTRIBUTE_DEPTH_MAX:
+        raise Invalid("sub-attributes nest too deeply", field=name, rule=f"at most {ATTRIBUTE_DEPTH_MAX} levels")
+    if not isinstance(given, dict) or reading.simplified:
+        return _bare(name, given, reading)
+    kind = given.get("type", given.get("@type"))
+    if kind not in VALUE_MEMBER:
+        if kind in _GEOMETRIES and "coordinates" in given:
+            return _bare(name, given, reading)
+        kind = _infer(name, given, kind, reading)
+        if kind is None:
+            return _bare(name, given, reading)
+    instance: Instance = {"type": kind}
+    member = VALUE_MEMBER.get(kind, "")
+    if member in given:
+        _CHECK[kind](name, given[member], instance, context, reading)
+    elif not reading.partial:
+        raise Invalid(f"a {kind} needs the member {member!r}", field=name, rule="ETSI GS CIM 009 clauses 5.2.5 to 5.2.7")
+    subs: dict[str, list[Instance]] | None = None
+    for key, value in given.items():
+        if key == member:
+            continue
+        if key in _MEMBERS:
+            _MEMBER.get(key, _ignore)(name, key, value, instance, context, reading)
+        else:
+            if subs is None:
+                subs = instance["attrs"] = {}
+            subs[context.expand(key)] = parse_instances(key, value, context, reading, depth + 1)
+    return instance
+
+
+def _infer(name: str, given: dict[str, Any], kind: Any, reading: Reading) -> str | None:
+    """The attribute type of a concise form; None when the object is a bare value."""
+    if kind is not None:
+        if any(member in given for member in _KIND_OF_MEMBER) or not isinstance(kind, str):
+            raise Invalid(f"{kind!r:.80} is not a type of attribute", field=name, rule="Property, Relationship, GeoProperty, ...")
+        return None
+    for member, found in _KIND_OF_MEMBER.items():
+        if member in given:
+            value = given[member]
+            geometry = member == "value" and isinstance(value, dict) and value.get("type") in _GEOMETRIES and "coordinates" in value
+            return "GeoProperty" if geometry else found
+    return "" if reading.partial else None
+
+
+def _bare(name: str, value: Any, reading: Reading) -> Instance:
+    if isinstance(value, dict) and value.get("type") in _GEOMETRIES and "coordinates" in value:
+        return {"type": "GeoProperty", "value": places.geometry(value, name)}
+    if value is None:
+        raise Invalid("null is not a value", field=name, rule="ETSI GS CIM 009 clause 5.5.4: use urn:ngsi-ld:null in a merge")
+    if value == NULL and not reading.nulls:
+        raise Invalid("urn:ngsi-ld:null is not a value here", field=name, rule="ETSI GS CIM 009 clause 4.5.0")
+    check_depth(value, name)
+    return {"type": "Property", "value": value}
+
+
+# -- the value member of each type ----------------------------------------------------------------------------------
+
+_Check = Callable[[str, Any, Instance, Context, Reading], None]
+
+
+def _value(name: str, value: Any, instance: Instance, _context: Context, reading: Reading) -> None:
+    if value is None:
+        raise Invalid("null is not a value", field=name, rule="ETSI GS CIM 009 clause 5.5.4")
+    if isinstance(value, (dict, list, str)):
+        _no_null(name, value, reading)
+        check_depth(value, name)
+    instance["value"] = value
+
+
+def _no_null(name: str, value: Any, reading: Reading) -> None:
+    if value == NULL and not reading.nulls:
+        raise Invalid("urn:ngsi-ld:null is not a value here", field=name, rule="ETSI GS CIM 009 clause 4.5.0")
+
+
+def _geometry(name: str, value: Any, instance: Instance, _context: Context, reading: Reading) -> None:
+    _no_null(name, value, reading)
+    if isinstance(value, str) and value.startswith("{"):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise Invalid("the value is not a GeoJSON geometry", field=name, rule="RFC 7946 section 3.1") from None
+    instance["value"] = value if value == NULL else places.geometry(value, name)
+
+
+def _object(name: str, value: Any, instance: Instance, _context: Context, _reading: Reading) -> None:
+    if isinstance(value, list):
+        if not value:
+            raise Invalid("an empty list names no object", field=name, rule="ETSI GS CIM 009 clause 5.2.6")
+        instance["object"] = [check_uri(part, name) for part in value]
+    else:
+        instance["object"] = check_uri(value, name)
+    _no_null(name, value, _reading)
+
+
+def _languages(name: str, value: Any, instance: Instance, _context: Context, reading: Reading) -> None:
+    if value == NULL and reading.nulls:
+        instance["languageMap"] = value
+        return
+    if not isinstance(value, dict) or not all(isinstance(key, str) and _is_text(part) for key, part in value.items()):
+        raise Invalid("a languageMap maps language tags to texts", field=name, rule="ETSI GS CIM 009 clause 4.5.18")
+    if not reading.nulls and NULL in value.values():
+        raise Invalid("urn:ngsi-ld:null is not a value here", field=name, rule="ETSI GS CIM 009 clause 4.5.0")
+    check_depth(value, name)
+    instance["languageMap"] = value
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(part, str) for part in value))
+
+
+def _vocab(name: str, value: Any, instance: Instance, context: Context, reading: Reading) -> None:
+    if not _is_text(value) or not value:
+        raise Invalid("a vocab is a name or a list of names", field=name, rule="ETSI GS CIM 009 clause 4.5.20")
+    if value == NULL and reading.nulls:
+        instance["vocab"] = value
+    else:
+        _no_null(name, value, reading)
+        instance["vocab"] = [context.expand(part) for part in value] if isinstance(value, list) else context.expand(value)
+
+
+def _json(name: str, value: Any, instance: Instance, _context: Context, reading: Reading) -> None:
+    _no_null(name, value, reading)
+    check_depth(value, name)
+    instance["json"] = value
+
+
+def _values(name: str, value: Any, instance: Instance, _context: Context, reading: Reading) -> None:
+    if value == NULL and reading.nulls:
+        instance["valueList"] = value
+        return
+    if not isinstance(value, list):
+        raise Invalid("a valueList is a list", field=name, rule="ETSI GS CIM 009 clause 4.5.21")
+    check_depth(value, name)
+    instance["valueList"] = value
+
+
+def _objects(name: str, value: Any, instance: Instance, _context: Context, reading: Reading) -> None:
+    if value == NULL and reading.nulls:
+        instance["objectList"] = value
+        return
+    if not isinstance(value, list):
+        raise Invalid("an objectList is a list", field=name, rule="ETSI GS CIM 009 clause 4.5.22")
+    instance["objectList"] = [check_uri(part.get("object") if isinstance(part, dict) else part, name) for part in value]
+
+
+_CHECK: Final[dict[str, _Check]] = {
+    "Property": _value,
+    "GeoProperty": _geometry,
+    "Relationship": _object,
+    "LanguageProperty": _languages,
+    "VocabProperty": _vocab,
+    "JsonProperty": _json,
+    "ListProperty": _values,
+    "ListRelationship": _objects,
+    "": lambda *_: None,
+}
+
+
+# -- the other members ----------------------------------------------------------------------------------------------
+
+_Member = Callable[[str, str, Any, Instance, Context, Reading], None]
+
+
+def _ignore(_name: str, _key: str, _value: Any, _instance: Instance, _context: Context, _reading: Reading) -> None:
+    """A member that the system makes: a caller's is dropped."""
+
+
+def _observed(name: str, key: str, value: Any, instance: Instance, _context: Context, reading: Reading) -> None:
+    if value == NULL and reading.nulls:
+        instance[key] = value
+    else:
+        instance[key] = instants.parse(value, f"{name}.{key}")
+
+
+def _text(name: str, key: str, value: Any, instance: Instance, _context: Context, _reading: Reading) -> None:
+    if not isinstance(value, str) or len(value) > 256 or "\0" in value:
+        raise Invalid(f"{key} is a short text", field=f"{name}.{key}", rule="at most 256 characters")
+    instance[key] = value
+
+
+def _dataset(name: str, key: str, value: Any, instance: Instance, _context: Context, _reading: Reading) -> None:
+    if value != "@none":
+        instance[key] = check_uri(value, f"{name}.{key}")
+
+
+def _names(name: str, key: str, value: Any, instance: Instance, context: Context, _reading: Reading) -> None:
+    if not _is_text(value):
+        raise Invalid(f"{key} is a name or a list of names", field=f"{name}.{key}", rule="ETSI GS CIM 009 clause 4.5.23")
+    instance[key] = [context.expand(part) for part in (value if isinstance(value, list) else [value])]
+
+
+_MEMBER: Final[dict[str, _Member]] = {
+    "observedAt": _observed,
+    "unitCode": _text,
+    "valueType": _text,
+    "datasetId": _dataset,
+    "objectType": _names,
+}

@@ -1,0 +1,91 @@
+"""Bytes from outside as a JSON object that nothing later can trip over. Envelopes and decoders of JSON read through
+here.
+
+Promises: whatever the bytes, the outcome is a dict or Invalid. Bounds: 64 KiB, 32 levels, numbers finite and within
+64 bits, text without NUL and without half of a surrogate pair (neither can be stored or sent on).
+Does not: look at what the members mean; repair anything. A member told twice counts as its last telling, as in RFC
+8259 clause 4.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NoReturn
+
+from shahar.values.errors import Invalid
+
+LARGEST: Final = 64 * 1024
+DEEPEST: Final = 32
+_WHOLE: Final = 2**63
+
+
+def read_object(body: bytes, field: str | None = None) -> dict[str, Any]:
+    """The JSON object in a message; Invalid when there is none or a bound is passed."""
+    if len(body) > LARGEST:
+        raise Invalid(f"{len(body)} bytes are too many for one message", field=field, rule=f"at most {LARGEST} bytes")
+    try:
+        found = json.loads(body.decode("utf-8"), parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise Invalid("this is not JSON", field=field, rule="a JSON object in UTF-8") from None
+    if not isinstance(found, dict):
+        raise Invalid("this is JSON, but not an object", field=field, rule="a JSON object in UTF-8")
+    _walk(found, field)
+    return found
+
+
+def write_object(members: dict[str, Any]) -> bytes:
+    """The bytes of an object, always the same for the same members in the same order."""
+    return json.dumps(members, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def numbers(names: Mapping[str, str]) -> Callable[[bytes, int | None], dict[str, float]]:
+    """A decoder of JSON objects: member -> decoded name, for members that are numbers.
+
+    Several members may lead to one name (the first that is there counts). A null is a value that was not measured;
+    members that are not named are ignored. The decoder raises Invalid when a named member is anything but a number
+    or null.
+    """
+
+    def decode(body: bytes, fport: int | None = None) -> dict[str, float]:
+        told = read_object(body) if body else {}
+        found: dict[str, float] = {}
+        for member, name in names.items():
+            value = told.get(member)
+            if value is None or name in found:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise Invalid(f"{member} is not a number", field=member, rule="a number or null")
+            found[name] = value
+        return found
+
+    return decode
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _walk(found: dict[str, Any], field: str | None) -> None:
+    """Hold every value inside against the bounds, without recursion."""
+    level: list[Any] = [found]
+    for _ in range(DEEPEST):
+        level = [inner for outer in level for inner in _inside(outer, field)]
+        if not level:
+            return
+    raise Invalid("it is nested too deeply", field=field, rule=f"at most {DEEPEST} levels")
+
+
+def _inside(value: Any, field: str | None) -> list[Any]:
+    """What a value holds; Invalid when the value itself may not be."""
+    if isinstance(value, dict):
+        return [*value, *value.values()]
+    if isinstance(value, list):
+        return value
+    if isinstance(value, str) and ("\0" in value or any("\ud800" <= sign <= "\udfff" for sign in value)):
+        raise Invalid("text holds a sign that cannot be kept", field=field, rule="no NUL, no lone surrogate")
+    if isinstance(value, int) and not -_WHOLE <= value < _WHOLE:
+        raise Invalid("a whole number is too large", field=field, rule="64 bits")
+    if isinstance(value, float) and value - value != 0:
+        raise Invalid("a number is too large", field=field, rule="a finite number")
+    return []

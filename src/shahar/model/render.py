@@ -1,0 +1,195 @@
+"""From the house's document to what a caller asked for: normalised, concise, simplified, GeoJSON; temporal forms beside them.
+
+Promises: names are compacted by the caller's context; system members appear only when asked (`sys`); a member that the document does
+not hold never appears. Pure: the same document and view give the same answer.
+Does not: filter entities (model/query); know media types or headers (web/ngsild).
+Source: ETSI GS CIM 009 clauses 4.5.1 to 4.5.9, 4.5.16 (GeoJSON), 4.21 (pick and omit), 4.5.19 (aggregation; not carried yet).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from shahar.model.context import Context
+from shahar.model.entity import VALUE_MEMBER, Doc, Instance
+from shahar.values import instants
+
+Form = Literal["normalized", "concise", "simplified"]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How a caller wants to see entities. `attrs`, `pick`, `omit` hold expanded names; `pick` and `omit` also id, type, scope."""
+
+    context: Context
+    form: Form = "normalized"
+    sys: bool = False
+    attrs: frozenset[str] = frozenset()
+    pick: frozenset[str] = frozenset()
+    omit: frozenset[str] = frozenset()
+    dataset: frozenset[str] | None = None
+    lang: str = ""
+
+
+def entity(doc: Doc, view: View) -> dict[str, Any]:
+    """The entity as the view shows it, @context left to the caller."""
+    compact = view.context.compact
+    shown: dict[str, Any] = {}
+    if _wanted("id", view):
+        shown["id"] = doc["id"]
+    if _wanted("type", view):
+        shown["type"] = one_or_many([compact(kind) for kind in doc["type"]])
+    if "scope" in doc and _wanted("scope", view):
+        shown["scope"] = one_or_many(doc["scope"])
+    if view.sys:
+        shown |= {key: instants.text(doc[key]) for key in ("createdAt", "modifiedAt", "deletedAt") if key in doc}
+    for iri, instances in doc["attrs"].items():
+        if not shows(iri, view):
+            continue
+        rendered = attribute(instances, view)
+        if rendered is not None:
+            shown[compact(iri)] = rendered
+    return shown
+
+
+def _wanted(member: str, view: View) -> bool:
+    return member not in view.omit and (not view.pick or member in view.pick)
+
+
+def shows(iri: str, view: View) -> bool:
+    """Whether the view shows this attribute."""
+    if view.attrs and iri not in view.attrs:
+        return False
+    return iri not in view.omit and (not view.pick or iri in view.pick)
+
+
+def one_or_many(values: list[Any]) -> Any:
+    """A list of one is written as its member."""
+    return values[0] if len(values) == 1 else values
+
+
+def attribute(instances: Iterable[Instance], view: View) -> Any:
+    """One attribute in the view's form; None when no instance is shown."""
+    kept = [one for one in instances if view.dataset is None or one.get("datasetId", "@none") in view.dataset]
+    if not kept:
+        return None
+    if view.form == "simplified":
+        if len(kept) == 1:
+            return simplified(kept[0], view)
+        return {"dataset": {one.get("datasetId", "@none"): simplified(one, view) for one in kept}}
+    return one_or_many([instance(one, view) for one in kept])
+
+
+def simplified(one: Instance, view: View) -> Any:
+    """The bare value of an instance (clause 4.5.4)."""
+    kind = one["type"]
+    value = one[VALUE_MEMBER[kind]]
+    if kind == "VocabProperty":
+        names = _vocab(value, view)
+        return names if view.lang else {"vocab": names}
+    if kind == "LanguageProperty":
+        return _in_language(value, view.lang)[1] if view.lang else {"languageMap": value}
+    if kind == "JsonProperty":
+        return {"json": value}
+    return value
+
+
+def _vocab(value: Any, view: View) -> Any:
+    return [view.context.compact(part) for part in value] if isinstance(value, list) else view.context.compact(value)
+
+
+def _in_language(languages: Any, lang: str) -> tuple[str, Any]:
+    """The language and text that fit an Accept-Language-like wish best (clause 4.15)."""
+    for wish in (part.partition(";")[0].strip() for part in lang.split(",")):
+        for tag in (wish, wish.partition("-")[0]):
+            if tag in languages:
+                return tag, languages[tag]
+    for tag in ("@none", "en"):
+        if tag in languages:
+            return tag, languages[tag]
+    return next(iter(languages.items()), ("@none", ""))
+
+
+def instance(one: Instance, view: View, *, inherited: Instance | None = None) -> Any:
+    """One instance, normalised or concise."""
+    kind = one["type"]
+    member = VALUE_MEMBER[kind]
+    shown: dict[str, Any] = {}
+    if view.form == "normalized":
+        shown["type"] = kind
+    value = one.get(member)
+    if kind == "VocabProperty":
+        value = _vocab(value, view)
+    if kind == "LanguageProperty" and view.lang and isinstance(value, dict):
+        if "type" in shown:
+            shown["type"] = "Property"
+        tag, value = _in_language(value, view.lang)
+        shown["value"] = value
+        shown["lang"] = tag
+    elif member in one:
+        shown[member] = value
+    _members(one, shown, view, inherited)
+    for iri, instances in one.get("attrs", {}).items():
+        shown[view.context.compact(iri)] = one_or_many([instance(sub, view, inherited=one) for sub in instances])
+    if view.form == "concise" and len(shown) == 1 and member == "value":
+        return value
+    return shown
+
+
+def _members(one: Instance, shown: dict[str, Any], view: View, inherited: Instance | None) -> None:
+    if "objectType" in one:
+        shown["objectType"] = one_or_many([view.context.compact(kind) for kind in one["objectType"]])
+    for key in ("unitCode", "valueType", "datasetId", "instanceId"):
+        if key in one:
+            shown[key] = one[key]
+    if "observedAt" in one:
+        shown["observedAt"] = instants.text(one["observedAt"])
+    if view.sys:
+        for key in ("createdAt", "modifiedAt", "deletedAt"):
+            at = one.get(key, inherited.get(key) if inherited and key != "deletedAt" else None)
+            if at is not None:
+                shown[key] = instants.text(at)
+
+
+def feature(doc: Doc, view: View, geometry_iri: str, dataset: str = "") -> dict[str, Any]:
+    """The entity as a GeoJSON Feature whose geometry is the named GeoProperty, null when there is none (clause 4.5.16)."""
+    geometry = None
+    for one in doc["attrs"].get(geometry_iri, ()):
+        if one["type"] == "GeoProperty" and one.get("datasetId", "") == dataset:
+            geometry = one["value"]
+    shown = entity(doc, view)
+    identifier = shown.pop("id", doc["id"])
+    return {"type": "Feature", "id": identifier, "geometry": geometry, "properties": shown}
+
+
+# -- temporal -------------------------------------------------------------------------------------------------------
+
+
+def temporal(doc: Doc, series: dict[str, list[Instance]], view: View, *, values: bool) -> dict[str, Any]:
+    """The temporal evolution of an entity: `series` maps attribute IRIs to instances in the order of time (clauses 4.5.7 to 4.5.9).
+
+    `values`: the simplified form, each attribute a list of [value, instant] pairs.
+    """
+    shown = entity({**doc, "attrs": {}}, view)
+    for iri, instances in series.items():
+        if not shows(iri, view):
+            continue
+        name = view.context.compact(iri)
+        shown[name] = _pairs(instances, view) if values else [instance(one, view) for one in instances]
+    return shown
+
+
+def _pairs(instances: list[Instance], view: View) -> Any:
+    """Simplified temporal form, one object for each datasetId."""
+    found: dict[str, dict[str, Any]] = {}
+    for one in instances:
+        member = VALUE_MEMBER[one["type"]]
+        plural = {"value": "values", "object": "objects", "languageMap": "languageMaps", "vocab": "vocabs", "json": "jsons",
+                  "valueList": "valueLists", "objectList": "objectLists"}[member]  # fmt: skip
+        dataset = one.get("datasetId", "")
+        listed = found.setdefault(dataset, {"type": one["type"], plural: []} | ({"datasetId": dataset} if dataset else {}))
+        value = _vocab(one[member], view) if member == "vocab" else one.get(member)
+        listed.setdefault(plural, []).append([value, instants.text(one.get("observedAt", one.get("modifiedAt", 0)))])
+    return one_or_many(list(found.values()))

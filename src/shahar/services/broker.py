@@ -1,0 +1,214 @@
+"""The one door of the city's state: every change of an entity goes through `apply`, every question through `find` and its kin.
+
+Promises: an answer of `apply` means that document, history and journal row are durable together; a batch is one transaction whose
+members succeed or fail each for itself; a tenant is made on first use by a change that creates; rights are the caller's to check
+(web and ports ask model/access before they come here; `types` of a query may already be narrowed to what the actor may read).
+Does not: speak HTTP or SQL; know who asks; read the clock (`at` is an argument).
+Source: ETSI GS CIM 009 clauses 5.6, 5.7.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+import structlog
+
+from shahar.model import change as changes
+from shahar.model import query as q
+from shahar.model.change import Applied, Change
+from shahar.model.entity import Doc, Instance
+from shahar.store import entities, history, journal, tenants
+from shahar.store.db import Database, Tx
+from shahar.values.errors import NotFound, ShaharError
+from shahar.values.instants import Instant
+
+log = structlog.get_logger(__name__)
+
+CREATING: Final = frozenset({"create", "upsert", "observe"})
+
+Outcome = Applied | ShaharError
+
+
+@dataclass(frozen=True, slots=True)
+class Evolution:
+    """The temporal evolution of one entity: its document without attributes, and each attribute's instances in order of time."""
+
+    doc: Doc
+    series: dict[str, list[Instance]]
+
+
+@dataclass(slots=True)
+class Broker:
+    """Changes and questions of the city's state, on one store."""
+
+    db: Database
+    _indexing: set[str] = field(default_factory=set)
+
+    async def apply(self, tenant: str, wishes: Sequence[Change], at: Instant, *, update: bool = False) -> list[Outcome]:
+        """Do each change in order in one transaction; what came of each, an error in its place where it failed.
+
+        `update`: an upsert of an entity that exists appends instead of replacing.
+        """
+        return await self.db.write(lambda tx: _apply_all(tx, tenant, wishes, at, update))
+
+    async def change(self, tenant: str, wish: Change, at: Instant) -> Applied:
+        """Do one change; raises what it failed with."""
+        return await self.db.write(lambda tx: _apply_one(tx, tenant, wish, at))
+
+    async def get(self, tenant: str, entity_id: str) -> Doc:
+        """The entity's document; NotFound."""
+        return await self.db.read(lambda tx: _get(tx, tenant, entity_id))
+
+    async def find(self, tenant: str, query: q.Query, *, limit: int, offset: int = 0, count: bool = False, at: Instant = 0) -> entities.Page:
+        """A page of the entities that match."""
+        page = await self.db.read(
+            lambda tx: entities.find(tx, tenants.number(tx, tenant), query, limit=limit, offset=offset, count=count)
+        )
+        for attr in page.wants - self._indexing:
+            self._indexing.add(attr)
+            task = asyncio.get_running_loop().create_task(self.db.write(lambda tx, attr=attr: entities.make_index(tx, attr, at)))  # type: ignore[misc] -- bound as default
+            task.add_done_callback(lambda done, attr=attr: self._indexed(attr, done))  # type: ignore[misc] -- bound as default
+        return page
+
+    def _indexed(self, attr: str, done: asyncio.Task[bool]) -> None:
+        if done.cancelled():
+            return
+        if done.exception() is not None:
+            log.warning("index not made", attr=attr, problem=str(done.exception()))
+        elif done.result():
+            log.info("index made", attr=attr)
+
+    async def evolution(self, tenant: str, entity_id: str, span: history.Span, attrs: Collection[str] = ()) -> Evolution:
+        """One entity over time; NotFound when the id was never used."""
+        return await self.db.read(lambda tx: _evolution(tx, tenant, entity_id, span, attrs))
+
+    async def evolutions(
+        self, tenant: str, query: q.Query, span: history.Span, attrs: Collection[str] = (), *, limit: int, offset: int = 0, count: bool = False
+    ) -> tuple[list[Evolution], int | None]:
+        """Entities that match, with their instances in the span; those without any are left out."""
+        return await self.db.read(lambda tx: _evolutions(tx, tenant, query, span, attrs, limit, offset, count))
+
+    async def points(self, tenant: str, entity_id: str, attr: str, start: Instant, end: Instant, limit: int = 20_000) -> list[tuple[Instant, Any]]:
+        """(instant, value) of one attribute, oldest first: for charts."""
+
+        def work(tx: Tx) -> list[tuple[Instant, Any]]:
+            found = entities.locate(tx, tenants.number(tx, tenant), entity_id)
+            return history.points(tx, found[0], attr, start, end, limit) if found else []
+
+        return await self.db.read(work)
+
+
+# -- in the writer ----------------------------------------------------------------------------------------------------
+
+
+def _apply_all(tx: Tx, tenant: str, wishes: Sequence[Change], at: Instant, update: bool) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    for wish in wishes:
+        try:
+            outcomes.append(_apply_one(tx, tenant, wish, at, update))
+        except ShaharError as problem:
+            outcomes.append(problem)
+    return outcomes
+
+
+def _apply_one(tx: Tx, tenant: str, wish: Change, at: Instant, update: bool = False) -> Applied:
+    """Read, think, write; everything that may fail by a caller's fault fails before the first row is written."""
+    try:
+        number = tenants.number(tx, tenant)
+    except NotFound:
+        if wish.kind not in CREATING:
+            raise
+        changes.apply(wish, None, at)
+        number = tenants.make(tx, tenant, at)
+    held = entities.load(tx, number, wish.id)
+    old = held.doc if held else None
+    if update and old is not None and wish.kind == "upsert":
+        wish = Change("append", wish.id, wish.fragment)
+    applied = changes.apply(wish, old, at)
+    if applied.changed:
+        _write(tx, number, wish.id, held, applied, at)
+    return applied
+
+
+def _write(tx: Tx, tenant: int, entity_id: str, held: entities.Held | None, applied: Applied, at: Instant) -> None:
+    if applied.doc is None:
+        pk = entities.put(tx, tenant, held, entity_id, applied, at)
+    elif applied.set or applied.gone or applied.created or applied.shell:
+        pk = entities.put(tx, tenant, held, entity_id, applied, at)
+    else:
+        assert held is not None
+        pk = held.pk
+    types = applied.doc["type"] if applied.doc else held.doc["type"] if held and held.doc else []
+    texts = [(iri, orjson.dumps(instance)) for iri, instance in applied.set]
+    rows = [_row(tx, pk, iri, instance, text) for (iri, instance), (_, text) in zip(applied.set, texts, strict=True)]
+    rows += [_tombstone(tx, pk, iri, instance, at) for iri, instance in applied.gone]
+    if rows:
+        history.append(tx, rows)
+    late = [(iri, instance) for iri, instance in applied.late if history.add(tx, _row(tx, pk, iri, instance, orjson.dumps(instance)))]
+    if not (texts or applied.gone or applied.created or applied.shell or applied.doc is None or late):
+        return
+    kind = "entity.deleted" if applied.doc is None else "entity.created" if applied.created else "entity.updated"
+    journal.append(tx, tenant, at, kind, entity_id, _what(types, texts, applied.gone, late))
+
+
+def _row(tx: Tx, pk: int, iri: str, instance: Instance, text: bytes) -> history.Key:
+    dataset = instance.get("datasetId")
+    modified = instance["modifiedAt"]
+    observed = instance.get("observedAt")
+    return (
+        pk,
+        modified if observed is None else observed,
+        history.name(tx, iri),
+        history.name(tx, dataset) if dataset else 0,
+        history.UNOBSERVED if observed is None else history.OBSERVED,
+        modified,
+        text.decode(),
+    )
+
+
+def _tombstone(tx: Tx, pk: int, iri: str, instance: Instance, at: Instant) -> history.Key:
+    dataset = instance.get("datasetId")
+    text = orjson.dumps({key: value for key, value in instance.items() if key in {"type", "datasetId"}} | {"modifiedAt": at})
+    return (pk, at, history.name(tx, iri), history.name(tx, dataset) if dataset else 0, history.DELETED, at, text.decode())
+
+
+def _what(types: list[str], texts: list[tuple[str, bytes]], gone: list[tuple[str, Instance]], late: list[tuple[str, Instance]]) -> bytes:
+    """The journal's account of a change: {"types", "set": {IRI: [instance]}, "gone": [[IRI, datasetId]], "late": {IRI: [instance]}}."""
+    grouped: dict[str, list[orjson.Fragment]] = {}
+    for iri, text in texts:
+        grouped.setdefault(iri, []).append(orjson.Fragment(text))
+    what: dict[str, Any] = {"types": types, "set": grouped}
+    if gone:
+        what["gone"] = [[iri, instance.get("datasetId", "")] for iri, instance in gone]
+    if late:
+        what["late"] = {iri: [instance] for iri, instance in late}
+    return orjson.dumps(what)
+
+
+# -- in a reader ------------------------------------------------------------------------------------------------------
+
+
+def _get(tx: Tx, tenant: str, entity_id: str) -> Doc:
+    found = entities.get(tx, tenants.number(tx, tenant), entity_id)
+    if found is None:
+        raise NotFound(f"entity {entity_id} does not exist", field="id")
+    return found
+
+
+def _evolution(tx: Tx, tenant: str, entity_id: str, span: history.Span, attrs: Collection[str]) -> Evolution:
+    found = entities.locate(tx, tenants.number(tx, tenant), entity_id)
+    if found is None:
+        raise NotFound(f"entity {entity_id} does not exist", field="id")
+    return Evolution(found[1], history.window(tx, found[0], span, attrs))
+
+
+def _evolutions(
+    tx: Tx, tenant: str, query: q.Query, span: history.Span, attrs: Collection[str], limit: int, offset: int, count: bool
+) -> tuple[list[Evolution], int | None]:
+    page = entities.find(tx, tenants.number(tx, tenant), query, limit=limit, offset=offset, count=count, gone=True)
+    found = [Evolution(doc, history.window(tx, pk, span, attrs)) for pk, doc in zip(page.pks, page.docs, strict=True)]
+    return [one for one in found if one.series], page.total

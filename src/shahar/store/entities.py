@@ -1,0 +1,342 @@
+"""The present state: one document row an entity, its types, its places; found by a query tree.
+
+Promises: `find` answers exactly what model/query's evaluation says, page by page in a stable order (the order of creation): SQL narrows,
+the evaluation decides, and SQL alone answers only what it can decide exactly (types, ids).
+Does not: decide who may; write history or the journal.
+What narrows: ids; types; geometry by the R*Tree (its order is forced with CROSS JOIN: the type index first is 50 times slower); equality
+and ranges of attributes that have an index on demand (an index on every attribute would cost three quarters of the write rate).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from shahar.model import query as q
+from shahar.model.change import Applied
+from shahar.model.entity import Doc
+from shahar.store import history
+from shahar.store.db import Tx
+from shahar.store.dialect import SQLITE
+from shahar.values import places
+from shahar.values.instants import Instant
+
+CACHE_BYTES: Final = 6_000_000
+INDEXES_MAX: Final = 24
+INDEX_AFTER_ROWS: Final = 5_000
+_COMPOUND: Final = ("{v} >= '[' AND {v} < '\\'", "{v} >= '{{' AND {v} < '|'")
+"""A list or an object is extracted as its JSON text, which starts with a bracket: it stays in, for the evaluation to judge."""
+
+
+@dataclass(slots=True)
+class Held:
+    """An entity's row as the writer knows it; `doc` is None while the entity is deleted."""
+
+    pk: int
+    doc: Doc | None
+    size: int
+
+
+@dataclass(slots=True)
+class Page:
+    """One page of an answer. `total` only when it was asked for; `wants` names attributes that an index would have helped."""
+
+    docs: list[Doc] = field(default_factory=list)
+    pks: list[int] = field(default_factory=list)
+    total: int | None = None
+    wants: frozenset[str] = frozenset()
+
+
+class _Cache:
+    """The writer's recently written documents, bounded by the bytes of their texts."""
+
+    def __init__(self) -> None:
+        self.held: OrderedDict[tuple[int, str], Held] = OrderedDict()
+        self.bytes = 0
+
+    def get(self, key: tuple[int, str]) -> Held | None:
+        found = self.held.get(key)
+        if found is not None:
+            self.held.move_to_end(key)
+        return found
+
+    def put(self, key: tuple[int, str], held: Held) -> None:
+        old = self.held.pop(key, None)
+        self.bytes += held.size - (old.size if old else 0)
+        self.held[key] = held
+        while self.bytes > CACHE_BYTES:
+            _, dropped = self.held.popitem(last=False)
+            self.bytes -= dropped.size
+
+
+def _cache(tx: Tx) -> _Cache:
+    found: _Cache | None = tx.memory.get("entities")
+    if found is None:
+        found = tx.memory["entities"] = _Cache()
+    return found
+
+
+def load(tx: Tx, tenant: int, entity_id: str) -> Held | None:
+    """The row of an entity, living or deleted, for the writer; None when the id was never used."""
+    found = _cache(tx).get((tenant, entity_id))
+    if found is None:
+        row = tx.row("SELECT pk, gone, doc FROM entity WHERE tenant = :t AND id = :id", {"t": tenant, "id": entity_id})
+        if row is None:
+            return None
+        found = Held(row[0], None if row[1] is not None else orjson.loads(row[2]), len(row[2]))
+        _cache(tx).put((tenant, entity_id), found)
+    return found
+
+
+def put(tx: Tx, tenant: int, held: Held | None, entity_id: str, applied: Applied, at: Instant) -> int:
+    """Write what a change made of an entity; the row's number."""
+    if applied.doc is None:
+        assert held is not None
+        return _bury(tx, tenant, held, entity_id, at)
+    text = orjson.dumps(applied.doc)
+    multi = any(len(instances) > 1 for instances in applied.doc["attrs"].values())
+    if held is None:
+        row = tx.row(
+            "INSERT INTO entity(tenant, id, multi, doc) VALUES(:t, :id, :multi, :doc) RETURNING pk", (tenant, entity_id, int(multi), text.decode())
+        )
+        assert row is not None
+        pk = int(row[0])
+    else:
+        pk = held.pk
+        tx.run_many("UPDATE entity SET gone = NULL, multi = :multi, doc = :doc WHERE pk = :pk", [(int(multi), text.decode(), pk)])
+    old = held.doc if held else None
+    if old is None or old["type"] != applied.doc["type"]:
+        _put_types(tx, tenant, pk, old, applied.doc)
+    _put_places(tx, tenant, pk, old, applied.doc)
+    _cache(tx).put((tenant, entity_id), Held(pk, applied.doc, len(text)))
+    return pk
+
+
+def _bury(tx: Tx, tenant: int, held: Held, entity_id: str, at: Instant) -> int:
+    assert held.doc is not None
+    shell = {key: value for key, value in held.doc.items() if key != "attrs"} | {"attrs": {}, "deletedAt": at}
+    text = orjson.dumps(shell).decode()
+    tx.run("UPDATE entity SET gone = :at, multi = 0, doc = :doc WHERE pk = :pk", {"at": at, "doc": text, "pk": held.pk})
+    tx.run("DELETE FROM place WHERE pk IN (SELECT pk FROM place_of WHERE entity = :pk)", {"pk": held.pk})
+    tx.run("DELETE FROM place_of WHERE entity = :pk", {"pk": held.pk})
+    _cache(tx).put((tenant, entity_id), Held(held.pk, None, len(text)))
+    return held.pk
+
+
+def _put_types(tx: Tx, tenant: int, pk: int, old: Doc | None, new: Doc) -> None:
+    wanted = {history.name(tx, kind) for kind in new["type"]}
+    if old is not None or wanted:
+        for (number,) in tx.rows("SELECT DISTINCT type FROM entity_type WHERE tenant = :t AND entity = :pk AND type NOT IN "
+                                 + SQLITE.listed("kept"), {"t": tenant, "pk": pk, "kept": orjson.dumps(sorted(wanted)).decode()}) if old else ():  # fmt: skip
+            tx.run("DELETE FROM entity_type WHERE tenant = :t AND type = :k AND entity = :pk", {"t": tenant, "k": number, "pk": pk})
+    tx.run_many("INSERT INTO entity_type VALUES(:t, :k, :pk) ON CONFLICT DO NOTHING", [(tenant, kind, pk) for kind in wanted])
+
+
+def _geometries(doc: Doc | None) -> list[tuple[str, Any]]:
+    if doc is None:
+        return []
+    return [(iri, one["value"]) for iri, listed in doc["attrs"].items() for one in listed if one["type"] == "GeoProperty"]
+
+
+def _put_places(tx: Tx, tenant: int, pk: int, old: Doc | None, new: Doc) -> None:
+    wanted = _geometries(new)
+    if wanted == _geometries(old):
+        return
+    if old is not None:
+        tx.run("DELETE FROM place WHERE pk IN (SELECT pk FROM place_of WHERE entity = :pk)", {"pk": pk})
+        tx.run("DELETE FROM place_of WHERE entity = :pk", {"pk": pk})
+    for iri, geometry in wanted:
+        row = tx.row(
+            "INSERT INTO place_of(tenant, entity, attr) VALUES(:t, :pk, :attr) RETURNING pk", {"t": tenant, "pk": pk, "attr": history.name(tx, iri)}
+        )
+        assert row is not None
+        west, south, east, north = places.bbox(geometry)
+        tx.run_many("INSERT INTO place VALUES(:pk, :west, :east, :south, :north)", [(row[0], west, east, south, north)])
+
+
+def get(tx: Tx, tenant: int, entity_id: str) -> Doc | None:
+    """The living entity's document, or None."""
+    row = tx.row("SELECT doc FROM entity WHERE tenant = :t AND id = :id AND gone IS NULL", {"t": tenant, "id": entity_id})
+    return None if row is None else orjson.loads(row[0])
+
+
+def locate(tx: Tx, tenant: int, entity_id: str) -> tuple[int, Doc] | None:
+    """The row's number and document of an entity, deleted or not: what history is asked for by."""
+    row = tx.row("SELECT pk, doc FROM entity WHERE tenant = :t AND id = :id", {"t": tenant, "id": entity_id})
+    return None if row is None else (int(row[0]), orjson.loads(row[1]))
+
+
+# -- finding --------------------------------------------------------------------------------------------------------
+
+
+def find(tx: Tx, tenant: int, query: q.Query, *, limit: int, offset: int = 0, count: bool = False, gone: bool = False) -> Page:
+    """A page of the entities that match, in the order of creation; `gone` takes deleted ones in (for history)."""
+    plan = _Plan(tx, tenant, query, gone)
+    if plan.exact:
+        return _find_exactly(tx, plan, limit, offset, count)
+    return _find_by_evaluation(tx, plan, query, limit, offset, count)
+
+
+def _find_exactly(tx: Tx, plan: _Plan, limit: int, offset: int, count: bool) -> Page:
+    page = Page()
+    if limit:
+        rows = tx.rows(plan.select("e.pk, e.doc") + " LIMIT :limit OFFSET :offset", plan.bindings | {"limit": limit, "offset": offset})
+        page.pks = [pk for pk, _ in rows]
+        page.docs = [orjson.loads(doc) for _, doc in rows]
+    if count:
+        found = tx.row(plan.select("count(*)", ordered=False), plan.bindings)
+        page.total = int(found[0]) if found else 0
+    return page
+
+
+def _find_by_evaluation(tx: Tx, plan: _Plan, query: q.Query, limit: int, offset: int, count: bool) -> Page:
+    page = Page()
+    matched = scanned = 0
+    for pk, doc in _candidates(tx, plan):
+        scanned += 1
+        if not q.matches(query, doc):
+            continue
+        matched += 1
+        if matched > offset and len(page.docs) < limit:
+            page.pks.append(pk)
+            page.docs.append(doc)
+        elif not count and matched >= offset + limit:
+            break
+    if count:
+        page.total = matched
+    if scanned > INDEX_AFTER_ROWS:
+        page.wants = plan.wants
+    return page
+
+
+def _candidates(tx: Tx, plan: _Plan) -> Iterator[tuple[int, Doc]]:
+    last = -1
+    for pk, text in tx.iterate(plan.select("e.pk, e.doc"), plan.bindings):
+        if pk != last:
+            last = pk
+            yield pk, orjson.loads(text)
+
+
+class _Plan:
+    """A query as SQL: where to start, what narrows, and whether that decides it exactly."""
+
+    def __init__(self, tx: Tx, tenant: int, query: q.Query, gone: bool) -> None:
+        self.bindings: dict[str, Any] = {"tenant": tenant}
+        self.conditions: list[str] = [] if gone else ["e.gone IS NULL"]
+        self.source = "entity e"
+        self.wants: frozenset[str] = frozenset()
+        self.exact = query.q is None and query.geo is None and query.scope is None and query.id_pattern is None and not query.attrs
+        self._started = False
+        self._tx = tx
+        self._ids(query)
+        self._geo(query.geo, tenant)
+        self._q(query.q)
+        self._types(query.types)
+
+    def select(self, columns: str, *, ordered: bool = True) -> str:
+        """The statement for these columns."""
+        where = " AND ".join(["e.tenant = :tenant", *self.conditions])
+        return f"SELECT {columns} FROM {self.source} WHERE {where}" + (" ORDER BY e.pk" if ordered else "")
+
+    def _bind(self, value: Any) -> str:
+        name = f"p{len(self.bindings)}"
+        self.bindings[name] = value
+        return f":{name}"
+
+    def _ids(self, query: q.Query) -> None:
+        if query.ids:
+            self._started = True
+            self.bindings["ids"] = orjson.dumps(list(query.ids)).decode()
+            self.conditions.append(f"e.id IN {SQLITE.listed('ids')}")
+
+    def _geo(self, geo: q.Geo | None, tenant: int) -> None:
+        if geo is None or geo.box is None or self._started:
+            return
+        self._started = True
+        west, south, east, north = geo.box
+        touching = f"p.west <= {self._bind(east)} AND p.east >= {self._bind(west)} AND p.south <= {self._bind(north)} AND p.north >= {self._bind(south)}"
+        self.source = "place p CROSS JOIN place_of o ON o.pk = p.pk CROSS JOIN entity e ON e.pk = o.entity"
+        attr = self._tx.row("SELECT pk FROM name WHERE text = :text", {"text": geo.attr})
+        self.conditions += [touching, f"o.tenant = {self._bind(tenant)}", f"o.attr = {self._bind(attr[0] if attr else -1)}"]
+
+    def _q(self, node: q.Node | None) -> None:
+        if node is None:
+            return
+        indexed = {row[0] for row in self._tx.rows("SELECT attr FROM attribute_index")}
+        narrowed, wants = self._narrow(node, indexed)
+        self.wants = frozenset(wants)
+        if narrowed and not self._started:
+            self._started = True
+            self.source = "entity e"
+            self.conditions.append(narrowed)
+
+    def _narrow(self, node: q.Node, indexed: set[str]) -> tuple[str, set[str]]:
+        """A condition that no matching entity fails, or none; and the attributes whose index would give one."""
+        if isinstance(node, q.And):
+            wants: set[str] = set()
+            for part in node.parts:
+                found, more = self._narrow(part, indexed)
+                if found:
+                    return found, set()
+                wants |= more
+            return "", wants
+        if isinstance(node, q.Compare) and not node.path.subs and not node.path.keys:
+            tests = self._tests(node)
+            if not tests:
+                return "", set()
+            if node.path.attr not in indexed:
+                return "", {node.path.attr}
+            value = SQLITE.attribute(node.path.attr)
+            listed = " OR ".join(f"(e.tenant = :tenant AND {test.format(v=value)})" for test in (*tests, *_COMPOUND))
+            return f"({listed} OR (e.tenant = :tenant AND e.multi = 1))", set()
+        return "", set()
+
+    def _tests(self, node: q.Compare) -> list[str]:
+        """SQL tests on an attribute's value ({v}) of which every match passes one, compound values aside."""
+        value = node.value
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+            return []
+        if node.op == "==" and node.expanded is None:
+            return ["{v} = " + self._bind(value)]
+        if isinstance(value, (int, float)) and node.op in {">", ">=", "<", "<="}:
+            return [f"{{v}} {node.op} {self._bind(value)}"]
+        return []
+
+    def _types(self, node: q.Node | None) -> None:
+        if node is None:
+            return
+        if isinstance(node, q.TypeIs) and not self._started:
+            self._started = True
+            self.source = "entity_type t CROSS JOIN entity e ON e.pk = t.entity"
+            self.conditions += ["t.tenant = :tenant", f"t.type = {self._type(node.iri)}"]
+        else:
+            self.conditions.append(self._type_test(node))
+
+    def _type(self, iri: str) -> str:
+        found = self._tx.row("SELECT pk FROM name WHERE text = :text", {"text": iri})
+        return self._bind(found[0] if found else -1)
+
+    def _type_test(self, node: q.Node) -> str:
+        if isinstance(node, q.TypeIs):
+            return f"EXISTS (SELECT 1 FROM entity_type t WHERE t.tenant = :tenant AND t.type = {self._type(node.iri)} AND t.entity = e.pk)"
+        if isinstance(node, (q.And, q.Or)):
+            joint = " AND " if isinstance(node, q.And) else " OR "
+            return "(" + joint.join(self._type_test(part) for part in node.parts) + ")"
+        raise TypeError(f"no type selection: {node!r}")
+
+
+def make_index(tx: Tx, attr: str, at: Instant) -> bool:
+    """Index the values of an attribute; False when it has one or there are enough."""
+    if tx.row("SELECT 1 FROM attribute_index WHERE attr = :attr", {"attr": attr}):
+        return False
+    held = tx.row("SELECT count(*) FROM attribute_index")
+    if held and held[0] >= INDEXES_MAX:
+        return False
+    number = history.name(tx, attr)
+    tx.run(f"CREATE INDEX attribute_{number} ON entity(tenant, {SQLITE.attribute(attr)})")
+    tx.run("INSERT INTO attribute_index VALUES(:attr, :at)", {"attr": attr, "at": at})
+    return True

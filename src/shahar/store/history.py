@@ -1,0 +1,132 @@
+"""Attribute instances over time.
+
+One row for each instance: entity, instant (observedAt where it has one, else the moment of the change), attribute, dataset, kind. The
+table is clustered by entity and instant, so the readings of one update share a page.
+Promises: a reading told twice is kept once (same entity, attribute, dataset, observedAt: the later telling corrects the earlier);
+the order of arrival does not matter; a deletion leaves a tombstone.
+Does not: seal days into the lake, downsample (issue "two engines"); know names' meaning.
+Source: ETSI GS CIM 009 clauses 4.5.6, 4.11 (temporal query), 5.7.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from shahar.store.db import Tx
+from shahar.store.dialect import SQLITE
+from shahar.values.instants import Instant
+
+UNOBSERVED: Final = 0
+OBSERVED: Final = 1
+DELETED: Final = 2
+INSTANCES_MAX: Final = 50_000
+
+Key = tuple[int, Instant, int, int, int, Instant, str]
+
+_APPEND: Final = (
+    "INSERT INTO history VALUES(:entity, :at, :attr, :dataset, :kind, :modified_at, :doc)"
+    " ON CONFLICT(entity, at, attr, dataset, kind) DO UPDATE SET modified_at = excluded.modified_at, doc = excluded.doc"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which instances are wanted: instants in [start, end) of the time property; the newest `last` of each series when given."""
+
+    start: Instant | None = None
+    end: Instant | None = None
+    by: str = "observedAt"
+    last: int | None = None
+
+
+def name(tx: Tx, text: str) -> int:
+    """The number of an attribute name or dataset id, made when it is new."""
+    known: dict[str, int] = tx.memory.setdefault("names", {})
+    found = known.get(text)
+    if found is None:
+        row = tx.row("SELECT pk FROM name WHERE text = :text", {"text": text})
+        if row is None:
+            row = tx.row("INSERT INTO name(text) VALUES(:text) RETURNING pk", {"text": text})
+        assert row is not None
+        found = known[text] = int(row[0])
+    return found
+
+
+def append(tx: Tx, rows: list[Key]) -> None:
+    """Write instances; a row of the same series and instant is replaced."""
+    tx.run_many(_APPEND, rows)
+
+
+def add(tx: Tx, row: Key) -> bool:
+    """Write one instance unless the very same is there; whether it was new or different."""
+    entity, at, attr, dataset, kind, _, doc = row
+    found = tx.row(
+        "SELECT doc FROM history WHERE entity = :e AND at = :at AND attr = :a AND dataset = :d AND kind = :k",
+        {"e": entity, "at": at, "a": attr, "d": dataset, "k": kind},
+    )
+    if found is not None and _bare(orjson.loads(found[0])) == _bare(orjson.loads(doc)):
+        return False
+    append(tx, [row])
+    return True
+
+
+def _bare(instance: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in instance.items() if key not in {"createdAt", "modifiedAt"}}
+
+
+def window(tx: Tx, entity: int, span: Span, attrs: Collection[str] = ()) -> dict[str, list[dict[str, Any]]]:
+    """Attribute IRI -> instances in the order of time, as `span` wants them; `attrs` narrows, empty means all."""
+    where, bindings = _conditions(span)
+    bindings |= {"entity": entity, "limit": INSTANCES_MAX}
+    if attrs:
+        known = [number[0] for number in tx.rows(f"SELECT pk FROM name WHERE text IN {SQLITE.listed('names')}", {"names": orjson.dumps(list(attrs)).decode()})]
+        where += f" AND attr IN {SQLITE.listed('attrs')}"
+        bindings["attrs"] = orjson.dumps(known).decode()
+    chosen = f"SELECT at, attr, dataset, kind, doc, modified_at FROM history WHERE entity = :entity AND {where}"
+    if span.last is not None:
+        chosen = (
+            "SELECT at, attr, dataset, kind, doc, modified_at FROM (SELECT *, row_number() OVER (PARTITION BY attr, dataset ORDER BY at DESC)"
+            f" AS rank FROM ({chosen})) WHERE rank <= :last"
+        )
+        bindings["last"] = span.last
+    rows = tx.iterate(f"SELECT h.at, n.text, h.kind, h.doc FROM ({chosen}) h JOIN name n ON n.pk = h.attr ORDER BY h.at LIMIT :limit", bindings)
+    return _collect(rows)
+
+
+def _collect(rows: Iterable[Any]) -> dict[str, list[dict[str, Any]]]:
+    series: dict[str, list[dict[str, Any]]] = {}
+    for at, attr, kind, text in rows:
+        instance = orjson.loads(text)
+        if kind == DELETED:
+            instance["deletedAt"] = at
+        series.setdefault(attr, []).append(instance)
+    return series
+
+
+def _conditions(span: Span) -> tuple[str, dict[str, Any]]:
+    column = {"observedAt": "at", "deletedAt": "at", "modifiedAt": "modified_at", "createdAt": "json_extract(doc, '$.createdAt')"}[span.by]
+    parts = ["kind = 1"] if span.by == "observedAt" else ["kind = 2"] if span.by == "deletedAt" else ["kind < 2"]
+    bindings: dict[str, Any] = {}
+    if span.start is not None:
+        parts.append(f"{column} >= :start")
+        bindings["start"] = span.start
+    if span.end is not None:
+        parts.append(f"{column} < :end")
+        bindings["end"] = span.end
+    return " AND ".join(parts), bindings
+
+
+def points(tx: Tx, entity: int, attr: str, start: Instant, end: Instant, limit: int) -> list[tuple[Instant, Any]]:
+    """(instant, value) of one attribute's observed default instances in [start, end), oldest first: what a chart needs."""
+    return [
+        (int(at), value)
+        for at, value in tx.rows(
+            "SELECT at, json_extract(doc, '$.value') FROM history WHERE entity = :entity AND at >= :start AND at < :end AND kind = 1"
+            " AND attr = (SELECT pk FROM name WHERE text = :attr) AND dataset = 0 ORDER BY at LIMIT :limit",
+            {"entity": entity, "attr": attr, "start": start, "end": end, "limit": limit},
+        )
+    ]

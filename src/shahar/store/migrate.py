@@ -1,0 +1,60 @@
+"""The schema as numbered steps; each is applied once, in its own transaction, and never edited after it has landed.
+
+Promises: a store of any earlier version is brought up to this one at opening; a store of a later version is refused with a sentence.
+The rows, in words:
+- one entity is one document row (`entity`), its types (`entity_type`), its places in an R*Tree (`place`, `place_of`);
+- each attribute instance over time is one `history` row, clustered by entity and instant, so that the ten readings of one update lie
+  on one page; `name` interns attribute names and dataset ids;
+- each change is one `journal` row in its own transaction; `consumer` remembers how far each reader of it has come;
+- everything else (subscriptions, devices, accounts ...) is a `record`: kind, key, document, and a folded text for search.
+A deleted entity keeps its row with `gone` set, so that its history can still be asked for and a new one of the same id continues it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import apsw
+
+from shahar.values.errors import Unavailable
+
+STEPS: Final[tuple[str, ...]] = (
+    """
+    CREATE TABLE tenant(pk INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, made_at INTEGER NOT NULL) STRICT;
+    CREATE TABLE name(pk INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
+    CREATE TABLE entity(
+      pk INTEGER PRIMARY KEY, tenant INTEGER NOT NULL REFERENCES tenant, id TEXT NOT NULL,
+      gone INTEGER, multi INTEGER NOT NULL DEFAULT 0, doc TEXT NOT NULL, UNIQUE(tenant, id)) STRICT;
+    CREATE INDEX entity_tenant ON entity(tenant);
+    CREATE INDEX entity_multi ON entity(tenant, pk) WHERE multi = 1;
+    CREATE TABLE entity_type(tenant INTEGER NOT NULL, type INTEGER NOT NULL, entity INTEGER NOT NULL,
+      PRIMARY KEY(tenant, type, entity)) STRICT, WITHOUT ROWID;
+    CREATE TABLE place_of(pk INTEGER PRIMARY KEY, tenant INTEGER NOT NULL, entity INTEGER NOT NULL, attr INTEGER NOT NULL) STRICT;
+    CREATE INDEX place_of_entity ON place_of(entity);
+    CREATE VIRTUAL TABLE place USING rtree(pk, west, east, south, north);
+    CREATE TABLE history(
+      entity INTEGER NOT NULL, at INTEGER NOT NULL, attr INTEGER NOT NULL, dataset INTEGER NOT NULL, kind INTEGER NOT NULL,
+      modified_at INTEGER NOT NULL, doc TEXT NOT NULL, PRIMARY KEY(entity, at, attr, dataset, kind)) STRICT, WITHOUT ROWID;
+    CREATE TABLE journal(
+      seq INTEGER PRIMARY KEY, tenant INTEGER NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL,
+      what TEXT NOT NULL) STRICT;
+    CREATE INDEX journal_at ON journal(at);
+    CREATE TABLE consumer(name TEXT PRIMARY KEY, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE record(
+      kind TEXT NOT NULL, tenant INTEGER NOT NULL, key TEXT NOT NULL, at INTEGER NOT NULL, doc TEXT NOT NULL,
+      PRIMARY KEY(kind, tenant, key)) STRICT, WITHOUT ROWID;
+    CREATE TABLE attribute_index(attr TEXT PRIMARY KEY, made_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    """,
+)
+
+
+def migrate(connection: apsw.Connection) -> None:
+    """Bring the schema up to date, one transaction a step; Unavailable when the file is from a later version."""
+    found = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if found > len(STEPS):
+        raise Unavailable(f"the data are of schema {found}; this program knows up to {len(STEPS)}: use the newer program")
+    for number, step in enumerate(STEPS[found:], found + 1):
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(step)
+        connection.execute(f"PRAGMA user_version={number}")
+        connection.execute("COMMIT")

@@ -1,0 +1,219 @@
+"""The ASGI application: what happens to a request, in which order.
+
+    observe (count, time, log)  ->  identify  ->  rates  ->  route  ->  right  ->  body  ->  handler  ->  problem (errors become answers)
+
+Promises: every request is counted once and answered once, whatever happens inside; a body is read only after its sender is known and
+allowed, and never beyond its bound; an error of a handler cannot stop the server.
+Does not: know what a handler does. Pages and streams are Starlette's, under the same order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Final
+from urllib.parse import unquote_to_bytes
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from shahar.model import access
+from shahar.model.access import Target
+from shahar.values import bounds
+from shahar.values.errors import Malformed, NotFound, TooLarge, Unauthenticated, WrongMethod
+from shahar.web import problem, session
+from shahar.web.exchange import Params, Parts, Request, Response
+from shahar.web.rates import Rates
+from shahar.web.routes import HOT, Map, Route
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+HOT_PREFIXES: Final = ("/ngsi-ld/", "/intake/")
+_TENANT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,62}", re.ASCII)
+
+
+class Gone(Exception):
+    """The client left before its request was whole."""
+
+
+@dataclass(slots=True)
+class Figures:
+    """What /metrics tells about requests."""
+
+    requests: Counter
+    seconds: Histogram
+
+    @classmethod
+    def on(cls, registry: CollectorRegistry) -> Figures:
+        """Counters on a registry."""
+        return cls(
+            Counter("shahar_http_requests", "Requests by status", ["status"], registry=registry),
+            Histogram("shahar_http_seconds", "Time to answer", registry=registry, buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10)),
+        )
+
+
+class Application:
+    """The outermost layer. `pages` is the Starlette application of everything that is not hot."""
+
+    def __init__(self, parts: Parts, pages: Asgi, registry: CollectorRegistry, rates: Rates) -> None:
+        self.parts, self.pages, self.rates = parts, pages, rates
+        self.figures = Figures.on(registry)
+        self.routes = Map(HOT)
+        self._by_status: dict[int, Any] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1000})
+            return
+        started = perf_counter()
+        status = 499
+        try:
+            response = await self._serve(scope, receive, send)
+            if isinstance(response, int):
+                status = response
+            else:
+                status = response.status
+                await _send(send, response)
+        except Gone:
+            pass
+        finally:
+            self._count(status, perf_counter() - started)
+
+    def _count(self, status: int, seconds: float) -> None:
+        child = self._by_status.get(status)
+        if child is None:
+            child = self._by_status[status] = self.figures.requests.labels(str(status))
+        child.inc()
+        self.figures.seconds.observe(seconds)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> Response | int:
+        try:
+            if len(scope["raw_path"]) + len(scope["query_string"]) > bounds.ADDRESS_BYTES:
+                raise TooLarge("the address is too long", rule=f"at most {bounds.ADDRESS_BYTES} bytes")
+            at = self.parts.now()
+            actor = await self._who(scope, at)
+            if scope["path"].startswith(HOT_PREFIXES):
+                return await self._hot(scope, receive, actor, at)
+        except Gone:
+            raise
+        except Exception as failure:  # fence: one request's failure is one request's answer
+            return problem.answer(failure, scope["method"], scope["path"])
+        scope["shahar.actor"], scope["shahar.parts"] = actor, self.parts
+        return await self._cold(scope, receive, send)
+
+    async def _who(self, scope: Scope, at: int) -> access.Actor:
+        peer = session.peer_of(scope)
+        try:
+            actor = await session.identify(scope, self.parts.accounts, at)
+        except Unauthenticated:
+            self.rates.take_attempt(peer, at)
+            raise
+        if actor.kind != "open":
+            self.rates.take(actor, peer, at)
+        return actor
+
+    async def _cold(self, scope: Scope, receive: Receive, send: Send) -> int:
+        seen = [500]
+
+        async def noting(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                seen[0] = message["status"]
+            await send(message)
+
+        await self.pages(scope, receive, noting)
+        return seen[0]
+
+    async def _hot(self, scope: Scope, receive: Receive, actor: access.Actor, at: int) -> Response:
+        route, args = self._route(scope)
+        headers = _headers(scope)
+        tenant = _tenant(headers)
+        if not route.typed:
+            access.demand(actor, Target(route.act, route.resource, tenant))
+        elif actor.kind == "anonymous" and not actor.scopes:
+            access.demand(actor, Target(route.act, route.resource, tenant))
+        body = await _body(receive, headers, route.body_bytes) if route.method in {"POST", "PATCH", "PUT"} else b""
+        headers[":query"] = scope["query_string"].decode("latin-1")
+        request = Request(
+            scope["method"], scope["path"], args, Params(scope["query_string"]), headers, body, actor, tenant, at, self.parts
+        )
+        response = await route.handler(request)
+        if tenant:
+            response.headers.append((b"ngsild-tenant", tenant.encode()))
+        return response
+
+    def _route(self, scope: Scope) -> tuple[Route, tuple[str, ...]]:
+        try:
+            segments = [unquote_to_bytes(segment).decode() for segment in scope["raw_path"].split(b"/")]
+        except UnicodeDecodeError:
+            raise Malformed("the address is not UTF-8", field="path") from None
+        if "\0" in scope["path"]:
+            raise Malformed("a NUL character cannot be asked for", field="path")
+        found = self.routes.find(segments[:-1]) if segments[-1] == "" and scope["method"] in {"GET", "POST"} else self.routes.find(segments)
+        if found is None:
+            raise NotFound(f"there is nothing at {scope['path']:.200}", field="path")
+        methods, args = found
+        route = methods.get(scope["method"])
+        if route is None or "" in args[1:] or (route.method == "DELETE" and "" in args):
+            raise WrongMethod(f"{scope['method']} is not for {scope['path']:.200}", field="method", rule=", ".join(sorted(methods)))
+        return route, args
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    if len(scope["headers"]) > bounds.HEADERS:
+        raise TooLarge("too many header fields", rule=f"at most {bounds.HEADERS}")
+    for name, value in scope["headers"]:
+        key, text = name.decode("latin-1"), value.decode("latin-1")
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    return headers
+
+
+def _tenant(headers: dict[str, str]) -> str:
+    name = headers.get("ngsild-tenant", "")
+    if name in {"", "default"}:
+        return ""
+    if not _TENANT.fullmatch(name):
+        raise Malformed(f"{name!r:.80} is not a tenant's name", field="NGSILD-Tenant", rule="letters, digits, _ . - and at most 63")
+    return name
+
+
+async def _body(receive: Receive, headers: dict[str, str], most: int) -> bytes:
+    """The whole body, at most `most` bytes; refused by its announced length before it is read."""
+    announced = headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > most:
+        raise TooLarge(f"the body has {announced} bytes", field="body", rule=f"at most {most} bytes")
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Gone
+        piece = message.get("body", b"")
+        size += len(piece)
+        if size > most:
+            raise TooLarge("the body is too large", field="body", rule=f"at most {most} bytes")
+        pieces.append(piece)
+        if not message.get("more_body"):
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def _send(send: Send, response: Response) -> None:
+    if response.status != 204:
+        response.headers.append((b"content-length", str(len(response.body)).encode()))
+    await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
+    await send({"type": "http.response.body", "body": response.body})
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": message["type"] + ".complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

@@ -1,0 +1,121 @@
+"""Batches: /entityOperations/create, upsert, update, merge, delete. Each entity succeeds or fails for itself; one transaction for all.
+
+Source: ETSI GS CIM 009 clauses 5.6.7 to 5.6.10, 5.6.20, 6.14 to 6.17, 6.31; the 207 body is BatchOperationResult (5.2.16).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from shahar.model import access
+from shahar.model.change import Applied, Change, Kind
+from shahar.model.entity import CREATE, PATCH, Reading, check_uri, parse_entity
+from shahar.values.bounds import BATCH_ENTITIES
+from shahar.values.errors import Invalid, ShaharError, TooLarge
+from shahar.web.exchange import LD_JSON, Request, Response, json_response
+from shahar.web.ngsild.negotiate import body_of, context_of
+from shahar.web.problem import document_of
+
+Wish = Change | tuple[str, ShaharError]
+"""A change to try, or the id of an entity that could not be read and why."""
+
+
+async def create(request: Request) -> Response:
+    """POST /entityOperations/create."""
+    request.params.flag("local")
+    request.params.done()
+    results = await _run(request, await _wishes(request, "create", CREATE))
+    created = [entity_id for entity_id, outcome in results if isinstance(outcome, Applied)]
+    return _answer(results, json_response(201, created))
+
+
+async def upsert(request: Request) -> Response:
+    """POST /entityOperations/upsert; options=update appends instead of replacing."""
+    options = set(request.params.names("options"))
+    request.params.flag("local")
+    request.params.done()
+    if not options <= {"replace", "update"}:
+        raise Invalid("the option is replace or update", field="options", rule="replace, update")
+    wishes = await _wishes(request, "upsert", CREATE)
+    results = await _run(request, wishes, update="update" in options)
+    created = [entity_id for entity_id, outcome in results if isinstance(outcome, Applied) and outcome.created]
+    return _answer(results, json_response(201, created) if created else Response(204))
+
+
+async def update(request: Request) -> Response:
+    """POST /entityOperations/update; options=noOverwrite keeps what is there."""
+    options = set(request.params.names("options"))
+    request.params.flag("local")
+    request.params.done()
+    kind: Kind = "append_new" if "noOverwrite" in options else "append"
+    return _answer(await _run(request, await _wishes(request, kind, CREATE)), Response(204))
+
+
+async def merge(request: Request) -> Response:
+    """POST /entityOperations/merge."""
+    request.params.names("options")
+    request.params.flag("local")
+    request.params.done()
+    return _answer(await _run(request, await _wishes(request, "merge", PATCH)), Response(204))
+
+
+async def delete(request: Request) -> Response:
+    """POST /entityOperations/delete: a list of ids."""
+    request.params.flag("local")
+    request.params.done()
+    listed = _listed(body_of(request))
+    access.demand(request.actor, access.Target("write", "entities", request.tenant))
+    wishes = [Change("delete", check_uri(entity_id, "id")) for entity_id in listed]
+    return _answer(await _run(request, wishes), Response(204))
+
+
+def _listed(body: Any) -> list[Any]:
+    if not isinstance(body, list) or not body:
+        raise Invalid("the body is a list that is not empty", field="body", rule="a JSON array with 1 member at least")
+    if len(body) > BATCH_ENTITIES:
+        raise TooLarge(f"the batch has {len(body)} members", field="body", rule=f"at most {BATCH_ENTITIES}")
+    return body
+
+
+async def _wishes(request: Request, kind: Kind, reading: Reading) -> list[Wish]:
+    """One wish for each entity of the body; what cannot be read becomes an error in its place."""
+    wishes: list[Wish] = []
+    shared = None if request.media_type == LD_JSON else await context_of(request, [])
+    for body in _listed(body_of(request)):
+        entity_id = str(body.get("id", body.get("@id", ""))) if isinstance(body, dict) else ""
+        try:
+            if shared is not None and isinstance(body, dict) and "@context" in body:
+                raise Invalid("application/json takes its @context from the Link header", field="@context", rule="clause 6.3.5")
+            context = shared if shared is not None else await context_of(request, body)
+            doc = parse_entity(body, context, reading)
+            access.demand(request.actor, access.Target("write", "entities", request.tenant, tuple(doc.get("type", ()))))
+            wishes.append(Change(kind, doc["id"], doc))
+        except ShaharError as problem:
+            wishes.append((entity_id, problem))
+    return wishes
+
+
+async def _run(request: Request, wishes: Sequence[Wish], *, update: bool = False) -> list[tuple[str, Applied | ShaharError]]:
+    """What came of each wish, in order."""
+    tried = [wish for wish in wishes if isinstance(wish, Change)]
+    outcomes = iter(await request.parts.broker.apply(request.tenant, tried, request.at, update=update))
+    return [(wish.id, next(outcomes)) if isinstance(wish, Change) else wish for wish in wishes]
+
+
+def _answer(results: list[tuple[str, Applied | ShaharError]], good: Response) -> Response:
+    """`good` when nothing failed, else 207 with who succeeded and who failed, why."""
+    failed = [(entity_id, outcome) for entity_id, outcome in results if isinstance(outcome, ShaharError)]
+    partly = [(entity_id, outcome) for entity_id, outcome in results if isinstance(outcome, Applied) and outcome.missed]
+    if not failed and not partly:
+        return good
+    errors = [{"entityId": entity_id, "error": document_of(problem)} for entity_id, problem in failed]
+    errors += [
+        {"entityId": entity_id, "error": document_of(Invalid("; ".join(f"{iri}: {why}" for iri, why in outcome.missed), field="attrs"))}
+        for entity_id, outcome in partly
+    ]
+    bad = {entity_id for entity_id, _ in partly}
+    return json_response(
+        207,
+        {"success": [entity_id for entity_id, outcome in results if isinstance(outcome, Applied) and entity_id not in bad], "errors": errors},
+    )

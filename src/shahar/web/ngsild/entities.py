@@ -1,0 +1,365 @@
+"""Entities and their attributes: /entities, /entities/{id}, /entities/{id}/attrs, /entities/{id}/attrs/{attr}, and POST queries.
+
+Each handler reads and checks the request, hands one change or question to the broker, and dresses what came of it.
+Source: ETSI GS CIM 009 clauses 6.4 to 6.7, 6.23 (POST query), 5.6, 5.7.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from urllib.parse import quote
+
+from shahar.model import access, render
+from shahar.model import query as q
+from shahar.model.change import Applied, Change
+from shahar.model.context import Context
+from shahar.model.entity import CREATE, PATCH, Doc, Reading, check_uri, parse_entity, parse_instances
+from shahar.store.entities import Page
+from shahar.values import instants
+from shahar.values.bounds import PAGE_LIMIT, PAGE_OFFSET
+from shahar.values.errors import Invalid, NotFound
+from shahar.web.exchange import GEO_JSON, JSON, LD_JSON, Request, Response, json_response
+from shahar.web.ngsild.negotiate import accepted, check_id, context_of, guard, guard_types, object_of, reply, view_of
+
+LATER: Final = frozenset({"orderBy", "join", "joinLevel", "containedBy", "entityMap", "csf", "collation", "expandValues", "jsonKeys", "via"})
+"""Parameters of the standard that are not carried yet: they are answered NotCarried (docs/conformance.md lists them)."""
+
+PARTIAL: Final = Reading(nulls=True, partial=True)
+
+
+# -- writing ----------------------------------------------------------------------------------------------------------
+
+
+async def create(request: Request) -> Response:
+    """POST /entities."""
+    body = object_of(request)
+    request.params.flag("local")
+    request.params.done(LATER)
+    doc = parse_entity(body, await context_of(request, body))
+    guard_types(request, "write", doc.get("type", []))
+    await request.parts.broker.change(request.tenant, Change("create", doc["id"], doc), request.at)
+    return Response(201, headers=[(b"location", b"/ngsi-ld/v1/entities/" + quote(doc["id"], safe=":").encode())])
+
+
+async def merge(request: Request) -> Response:
+    """PATCH /entities/{id}: merge patch."""
+    entity_id = check_id(request.args[0])
+    params = request.params
+    observed = params.take("observedAt")
+    lang = params.take("lang") or ""
+    simplified = _simplified(request)
+    params.flag("local")
+    params.done(LATER)
+    body = object_of(request, patch=True)
+    context = await context_of(request, body)
+    fragment = parse_entity(body, context, Reading(nulls=True, simplified=simplified), entity_id=entity_id)
+    await guard(request, "write", entity_id)
+    change = Change("merge", entity_id, fragment, bare=simplified, lang=lang, observed_at=instants.parse(observed, "observedAt") if observed else None)
+    await request.parts.broker.change(request.tenant, change, request.at)
+    return Response(204)
+
+
+def _simplified(request: Request) -> bool:
+    wishes = {*request.params.names("options"), request.params.take("format")} - {None}
+    if not wishes <= {"keyValues", "simplified", "concise", "normalized"}:
+        raise Invalid("the option is not known here", field="options", rule="keyValues, simplified, concise")
+    return bool(wishes & {"keyValues", "simplified"})
+
+
+async def replace(request: Request) -> Response:
+    """PUT /entities/{id}."""
+    entity_id = check_id(request.args[0])
+    request.params.flag("local")
+    request.params.done(LATER)
+    body = object_of(request)
+    doc = parse_entity(body, await context_of(request, body), entity_id=entity_id)
+    await guard(request, "write", entity_id)
+    guard_types(request, "write", doc.get("type", []))
+    await request.parts.broker.change(request.tenant, Change("replace", entity_id, doc), request.at)
+    return Response(204)
+
+
+async def delete(request: Request) -> Response:
+    """DELETE /entities/{id}."""
+    entity_id = check_id(request.args[0])
+    request.params.flag("local")
+    request.params.take("type")
+    request.params.done(LATER)
+    await guard(request, "write", entity_id)
+    await request.parts.broker.change(request.tenant, Change("delete", entity_id), request.at)
+    return Response(204)
+
+
+async def append_attrs(request: Request) -> Response:
+    """POST /entities/{id}/attrs."""
+    new_only = "noOverwrite" in request.params.names("options")
+    return await _change_attrs(request, "append_new" if new_only else "append", CREATE)
+
+
+async def update_attrs(request: Request) -> Response:
+    """PATCH /entities/{id}/attrs."""
+    request.params.names("options")
+    return await _change_attrs(request, "update", PATCH)
+
+
+async def _change_attrs(request: Request, kind: Any, reading: Reading) -> Response:
+    entity_id = check_id(request.args[0])
+    request.params.take("type")
+    request.params.flag("local")
+    request.params.done(LATER)
+    body = object_of(request, patch=kind == "update")
+    context = await context_of(request, body)
+    fragment = parse_entity(body, context, reading, entity_id=entity_id)
+    await guard(request, "write", entity_id)
+    applied = await request.parts.broker.change(request.tenant, Change(kind, entity_id, fragment), request.at)
+    return update_answer(applied, context)
+
+
+def update_answer(applied: Applied, context: Context) -> Response:
+    """204 when everything was done, else what was and what was not (clause 5.2.18)."""
+    if not applied.missed:
+        return Response(204)
+    missed = [{"attributeName": context.compact(iri), "reason": reason} for iri, reason in applied.missed]
+    updated = [context.compact(iri) for iri in dict.fromkeys(applied.updated)]
+    return json_response(207, {"updated": updated, "notUpdated": missed})
+
+
+async def patch_attr(request: Request) -> Response:
+    """PATCH /entities/{id}/attrs/{attr}: partial update."""
+    return await _change_attr(request, "partial", PARTIAL)
+
+
+async def replace_attr(request: Request) -> Response:
+    """PUT /entities/{id}/attrs/{attr}."""
+    return await _change_attr(request, "replace_attr", CREATE)
+
+
+async def _change_attr(request: Request, kind: Any, reading: Reading) -> Response:
+    entity_id = check_id(request.args[0])
+    request.params.take("type")
+    request.params.flag("local")
+    request.params.done(LATER)
+    body = object_of(request, patch=kind == "partial")
+    context = await context_of(request, body)
+    name = request.args[1]
+    given = {key: value for key, value in body.items() if key not in {"@context", "id"}}
+    instances = parse_instances(name, given, context, reading)
+    await guard(request, "write", entity_id)
+    iri = context.expand(name)
+    change = Change(kind, entity_id, {"id": entity_id, "attrs": {iri: instances}}, attr=iri)
+    await request.parts.broker.change(request.tenant, change, request.at)
+    return Response(204)
+
+
+async def delete_attr(request: Request) -> Response:
+    """DELETE /entities/{id}/attrs/{attr}."""
+    entity_id = check_id(request.args[0])
+    params = request.params
+    every = params.flag("deleteAll")
+    dataset = params.take("datasetId") or ""
+    params.take("type")
+    params.flag("local")
+    params.done(LATER)
+    if dataset:
+        check_uri(dataset, "datasetId")
+    context = await context_of(request)
+    await guard(request, "write", entity_id)
+    iri = context.expand(request.args[1])
+    await request.parts.broker.change(request.tenant, Change("delete_attr", entity_id, attr=iri, dataset=dataset, every=every), request.at)
+    return Response(204)
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+async def retrieve(request: Request) -> Response:
+    """GET /entities/{id}."""
+    kind = accepted(request, JSON, LD_JSON, GEO_JSON)
+    entity_id = check_id(request.args[0])
+    context = await context_of(request)
+    view = view_of(request, context)
+    geometry = context.expand(request.params.take("geometryProperty") or "location")
+    request.params.take("type")
+    request.params.flag("local")
+    request.params.done(LATER)
+    doc = await request.parts.broker.get(request.tenant, entity_id)
+    access.demand(request.actor, access.Target("read", "entities", request.tenant, tuple(doc["type"])))
+    if view.attrs and view.attrs.isdisjoint(doc["attrs"]):
+        raise NotFound(f"entity {entity_id} has none of the attributes asked for", field="attrs")
+    if kind == GEO_JSON:
+        return reply(request, kind, context, render.feature(doc, view, geometry))
+    return reply(request, kind, context, render.entity(doc, view))
+
+
+async def find(request: Request) -> Response:
+    """GET /entities."""
+    kind = accepted(request, JSON, LD_JSON, GEO_JSON)
+    context = await context_of(request)
+    return await answer_query(request, kind, context, query_of(request, context))
+
+
+async def answer_query(request: Request, kind: str, context: Context, query: q.Query) -> Response:
+    """A page of entities for a query that was read from an address or a body."""
+    params = request.params
+    attrs = params.names("attrs")
+    view = view_of(request, context)
+    if attrs:
+        iris = tuple(map(context.expand, attrs))
+        view = render.View(**{**_fields(view), "attrs": frozenset(iris)})
+        query = q.Query(**{**_fields(query), "attrs": iris})
+    geometry = context.expand(params.take("geometryProperty") or "location")
+    limit = params.number("limit", 20, 0, PAGE_LIMIT)
+    offset = params.number("offset", 0, 0, PAGE_OFFSET)
+    count = params.flag("count")
+    params.flag("local")
+    params.done(LATER)
+    check_selective(query)
+    if limit == 0 and not count:
+        raise Invalid("a limit of 0 needs count=true", field="limit", rule="ETSI GS CIM 009 clause 6.3.10")
+    page = await request.parts.broker.find(
+        request.tenant, readable(request, query), limit=limit + 1 if limit else 0, offset=offset, count=count, at=request.at
+    )
+    headers = page_headers(request, page, limit, offset)
+    if kind == GEO_JSON:
+        features = [render.feature(doc, view, geometry) for doc in page.docs[:limit]]
+        return reply(request, kind, context, {"type": "FeatureCollection", "features": features}, headers)
+    return reply(request, kind, context, [render.entity(doc, view) for doc in page.docs[:limit]], headers)
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in record.__slots__}
+
+
+def check_selective(query: q.Query) -> None:
+    """Refuse a question for everything (clause 5.7.2.4): one of type, attrs, q, geo, id, scope must narrow it."""
+    if not (query.types or query.attrs or query.q or query.geo or query.ids or query.id_pattern or query.scope):
+        raise Invalid("a query needs one of type, attrs, q, georel, id, idPattern, scopeQ", field="query", rule="ETSI GS CIM 009 clause 5.7.2.4")
+
+
+def readable(request: Request, query: q.Query) -> q.Query:
+    """The query, narrowed to the types that the actor may read."""
+    types = access.readable_types(request.actor, "entities", request.tenant)
+    if types is None:
+        return query
+    if not types:
+        access.demand(request.actor, access.Target("read", "entities", request.tenant))
+    allowed: q.Node = q.TypeIs(types[0]) if len(types) == 1 else q.Or(tuple(q.TypeIs(kind) for kind in types))
+    return q.Query(**{**_fields(query), "types": q.And((query.types, allowed)) if query.types else allowed})
+
+
+def query_of(request: Request, context: Context) -> q.Query:
+    """The question that an address asks; `attrs` is left to the view."""
+    params = request.params
+    ids = params.names("id")
+    for entity_id in ids:
+        check_uri(entity_id, "id")
+    pattern = params.take("idPattern")
+    types = params.take("type")
+    condition = params.take("q")
+    scope = params.take("scopeQ")
+    return q.Query(
+        ids=tuple(ids),
+        id_pattern=q.parse_id_pattern(pattern) if pattern else None,
+        types=q.parse_types(types, context.expand) if types else None,
+        q=q.parse_q(condition, context.expand) if condition else None,
+        scope=q.parse_scope(scope) if scope else None,
+        geo=_geo(params.take("georel"), params.take("geometry"), params.take("coordinates"), params.take("geoproperty"), context),
+    )
+
+
+def _geo(rel: Any, geometry: Any, coordinates: Any, name: Any, context: Context) -> q.Geo | None:
+    if rel is None and geometry is None and coordinates is None:
+        return None
+    for field, value in (("georel", rel), ("geometry", geometry), ("coordinates", coordinates)):
+        if value is None:
+            raise Invalid(f"a geo query needs {field}", field=field, rule="ETSI GS CIM 009 clause 4.10")
+    return q.parse_geo(rel, geometry, coordinates, context.expand(name or "location"))
+
+
+def page_headers(request: Request, page: Page, limit: int, offset: int) -> list[tuple[bytes, bytes]]:
+    """Total and the addresses of the pages before and behind (clause 6.3.10)."""
+    headers: list[tuple[bytes, bytes]] = []
+    if page.total is not None:
+        headers.append((b"ngsild-results-count", str(page.total).encode()))
+    if request.method != "GET":
+        return headers
+    if limit and len(page.docs) > limit:
+        headers.append((b"link", _page_link(request, limit, offset + limit, "next")))
+    if limit and offset:
+        headers.append((b"link", _page_link(request, limit, max(0, offset - limit), "prev")))
+    return headers
+
+
+def _page_link(request: Request, limit: int, offset: int, rel: str) -> bytes:
+    kept = [part for part in request.headers.get(":query", "").split("&") if part and part.partition("=")[0] not in {"limit", "offset"}]
+    address = "&".join([*kept, f"limit={limit}", f"offset={offset}"])
+    return f'<{request.path}?{address}>; rel="{rel}"; type="{JSON}"'.encode()
+
+
+# -- POST query -------------------------------------------------------------------------------------------------------
+
+_QUERY_MEMBERS: Final = frozenset({"type", "@context", "entities", "attrs", "q", "geoQ", "scopeQ", "lang", "datasetId", "pick", "omit", "temporalQ"})
+
+
+async def post_query(request: Request) -> Response:
+    """POST /entityOperations/query (clause 6.23)."""
+    kind = accepted(request, JSON, LD_JSON, GEO_JSON)
+    body = object_of(request)
+    context = await context_of(request, body)
+    if body.get("type") != "Query":
+        raise Invalid("the body's type is Query", field="type", rule="ETSI GS CIM 009 clause 5.2.23")
+    from_body(request, body)
+    return await answer_query(request, kind, context, query_in(body, context))
+
+
+def from_body(request: Request, body: dict[str, Any]) -> None:
+    """Members of a Query document that an address gives as parameters are moved to the parameters."""
+    for name in ("attrs", "pick", "omit", "datasetId"):
+        if name in body:
+            listed = body[name] if isinstance(body[name], list) else [body[name]]
+            if not all(isinstance(part, str) and part for part in listed) or not listed:
+                raise Invalid(f"{name} is a list of names", field=name, rule="ETSI GS CIM 009 clause 5.2.23")
+            request.params.put(name, ",".join(listed))
+    if isinstance(body.get("lang"), str):
+        request.params.put("lang", body["lang"])
+    for name in body:
+        if name not in _QUERY_MEMBERS:
+            request.params.put(name, "given in the body")
+
+
+def query_in(body: dict[str, Any], context: Context) -> q.Query:
+    """The question that a Query document asks (clause 5.2.23)."""
+    selectors = body.get("entities", [])
+    if not isinstance(selectors, list) or not all(isinstance(one, dict) for one in selectors) or ("entities" in body and not selectors):
+        raise Invalid("entities is a list of selectors", field="entities", rule="ETSI GS CIM 009 clause 5.2.33")
+    geo = body.get("geoQ") or {}
+    if not isinstance(geo, dict):
+        raise Invalid("geoQ is an object", field="geoQ", rule="ETSI GS CIM 009 clause 5.2.13")
+    base: Doc = {
+        "q": q.parse_q(_text(body, "q"), context.expand) if "q" in body else None,
+        "scope": q.parse_scope(_text(body, "scopeQ")) if "scopeQ" in body else None,
+        "geo": _geo(geo.get("georel"), geo.get("geometry"), geo.get("coordinates"), geo.get("geoproperty"), context),
+    }
+    if len(selectors) > 1:
+        raise Invalid("one selector is carried, with a type selection such as A|B", field="entities", rule="at most 1 selector for now")
+    return q.Query(**base, **(_selector(selectors[0], context) if selectors else {}))
+
+
+def _text(body: dict[str, Any], name: str) -> str:
+    value = body[name]
+    if not isinstance(value, str) or not value:
+        raise Invalid(f"{name} is a text", field=name, rule="a text that is not empty")
+    return value
+
+
+def _selector(one: dict[str, Any], context: Context) -> dict[str, Any]:
+    ids = one.get("id", [])
+    listed = ids if isinstance(ids, list) else [ids]
+    if "type" not in one:
+        raise Invalid("a selector needs a type", field="entities.type", rule="ETSI GS CIM 009 clause 5.2.33")
+    return {
+        "ids": tuple(check_uri(entity_id, "entities.id") for entity_id in listed),
+        "id_pattern": q.parse_id_pattern(_text(one, "idPattern")) if "idPattern" in one else None,
+        "types": q.parse_types(_text(one, "type"), context.expand),
+    }
+

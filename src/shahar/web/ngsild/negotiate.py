@@ -1,0 +1,199 @@
+"""What a request's body, @context and wishes are, and how its answer is dressed.
+
+Source: ETSI GS CIM 009 clauses 6.3.4 (media types), 6.3.5 (@context), 6.3.6 (answers), 6.3.7 (representations), 6.3.10 (paging).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import orjson
+
+from shahar.model import access
+from shahar.model.access import Act, Target
+from shahar.model.context import Context
+from shahar.model.render import Form, View
+from shahar.model.terms import CORE_URL
+from shahar.values.errors import Invalid, NotAcceptable, NotCarried, WrongMediaType
+from shahar.web.exchange import GEO_JSON, JSON, LD_JSON, MERGE_JSON, Request, Response
+
+LINK_REL: Final = "http://www.w3.org/ns/json-ld#context"
+_LINK: Final = re.compile(r'<([^>]*)>((?:\s*;\s*[A-Za-z*]+\s*=\s*(?:"[^"]*"|[^\s;,"]+))*)')
+_FORMS: Final[dict[str, Form]] = {"normalized": "normalized", "concise": "concise", "simplified": "simplified", "keyValues": "simplified"}
+_OPTIONS_LATER: Final = frozenset({"splitEntities", "entityMap", "aggregatedValues"})
+
+
+def linked_context(request: Request) -> str | None:
+    """The @context address of the Link header; Invalid when there are two."""
+    header = request.headers.get("link")
+    if not header:
+        return None
+    found = [address for address, rest in _LINK.findall(header) if LINK_REL in rest]
+    if len(found) > 1:
+        raise Invalid("the Link header names more than one @context", field="Link", rule="ETSI GS CIM 009 clause 6.3.5: one @context")
+    return found[0] if found else None
+
+
+async def context_of(request: Request, body: Any = None) -> Context:
+    """The @context that the request is to be read in, by the rules of clause 6.3.5. Raises Invalid, ContextUnavailable."""
+    return await request.parts.contexts.get(_source(request, body), request.at)
+
+
+def _source(request: Request, body: Any) -> Any:
+    link = linked_context(request)
+    inside = body.get("@context") if isinstance(body, dict) else None
+    if body is None:
+        return link
+    if request.media_type == LD_JSON:
+        if link is not None:
+            raise Invalid("application/ld+json carries its @context in the body, not in Link", field="Link", rule="clause 6.3.5")
+        if inside is None and isinstance(body, dict):
+            raise Invalid("application/ld+json needs @context in the body", field="@context", rule="clause 6.3.5")
+        return inside
+    if inside is not None and request.media_type == JSON:
+        raise Invalid("application/json takes its @context from the Link header", field="@context", rule="clause 6.3.5")
+    return inside if inside is not None else link
+
+
+def body_of(request: Request, *, patch: bool = False) -> Any:
+    """The JSON body, after its media type was checked. `patch`: merge-patch+json is welcome too."""
+    kind = request.media_type
+    if kind not in {JSON, LD_JSON} and not (patch and kind == MERGE_JSON):
+        raise WrongMediaType(f"a body of type {kind or 'unknown'!r:.80} is not read here", field="Content-Type", rule=f"{JSON} or {LD_JSON}")
+    return request.json()
+
+
+def object_of(request: Request, *, patch: bool = False) -> dict[str, Any]:
+    """The body, which must be a JSON object that is not empty."""
+    body = body_of(request, patch=patch)
+    if not isinstance(body, dict) or not body:
+        raise Invalid("the body is a JSON object", field="body", rule="a JSON object that is not empty")
+    return body
+
+
+# -- answers ----------------------------------------------------------------------------------------------------------
+
+
+def accepted(request: Request, *offers: str) -> str:
+    """The media type of the answer; NotAcceptable when none of `offers` (first is the default) is welcome."""
+    header = request.headers.get("accept")
+    if not header:
+        return offers[0]
+    wishes = sorted((_wish(part) for part in header.split(",")[:32]), key=lambda wish: -wish[1])
+    for kind, quality in wishes:
+        if quality <= 0:
+            continue
+        for offer in offers:
+            if kind in {offer, "*/*"} or (kind.endswith("/*") and offer.startswith(kind[:-1])):
+                return offer
+    raise NotAcceptable(f"{header!r:.100} cannot be served", field="Accept", rule=" or ".join(offers))
+
+
+def _wish(part: str) -> tuple[str, float]:
+    kind, *rest = (piece.strip() for piece in part.lower().split(";"))
+    for piece in rest:
+        if piece.startswith("q="):
+            try:
+                return kind, float(piece[2:])
+            except ValueError:
+                return kind, 0.0
+    return kind, 1.0
+
+
+def reply(request: Request, kind: str, context: Context, document: Any, headers: list[tuple[bytes, bytes]] | None = None) -> Response:
+    """The document in media type `kind`: @context inside for ld+json, by Link for json (clause 6.3.6)."""
+    given = [(b"content-type", kind.encode()), *(headers or ())]
+    if kind == JSON:
+        given.append((b"link", _link_of(context).encode()))
+    else:
+        source = context.source or CORE_URL
+        if isinstance(document, list):
+            document = [{**one, "@context": source} for one in document]
+        else:
+            document = {**document, "@context": source}
+        if kind == GEO_JSON:
+            given.append((b"link", _link_of(context).encode()))
+    return Response(200, orjson.dumps(document), given)
+
+
+def _link_of(context: Context) -> str:
+    source = context.source
+    if isinstance(source, list) and len(source) == 1:
+        source = source[0]
+    address = source if isinstance(source, str) else CORE_URL
+    return f'<{address}>; rel="{LINK_REL}"; type="{LD_JSON}"'
+
+
+def view_of(request: Request, context: Context, *, temporal: bool = False) -> View:
+    """How the caller wants to see entities: options, format, attrs, pick, omit, lang, datasetId (clause 6.3.7)."""
+    params = request.params
+    form: Form = "normalized"
+    wishes = set(params.names("options"))
+    named = params.take("format")
+    if named is not None:
+        if named not in _FORMS and not (temporal and named in {"temporalValues", "aggregatedValues"}):
+            raise Invalid(f"{named!r:.40} is not a format", field="format", rule=", ".join(_FORMS))
+        wishes.add(named)
+    for wish in sorted(wishes):
+        if wish in _OPTIONS_LATER:
+            raise NotCarried(f"option {wish} is not carried yet", field="options")
+        if wish in _FORMS:
+            form = _FORMS[wish]
+        elif wish == "temporalValues" and temporal:
+            form = "simplified"
+        elif wish not in {"sysAttrs"}:
+            raise Invalid(f"{wish!r:.40} is not an option here", field="options", rule="sysAttrs, concise, simplified, normalized")
+    pick, omit = params.names("pick"), params.names("omit")
+    datasets = params.names("datasetId")
+    return View(
+        context,
+        form=form,
+        sys="sysAttrs" in wishes,
+        attrs=frozenset(map(context.expand, params.names("attrs"))),
+        pick=_members(context, pick, "pick"),
+        omit=_members(context, omit, "omit"),
+        dataset=frozenset(datasets) if datasets else None,
+        lang=params.take("lang") or "",
+    )
+
+
+_MEMBERS: Final = frozenset({"id", "type", "scope"})
+
+
+def _members(context: Context, names: list[str], field: str) -> frozenset[str]:
+    if any("{" in name or "}" in name for name in names):
+        raise NotCarried("projection into linked entities is not carried yet", field=field)
+    return frozenset(name if name in _MEMBERS else context.expand(name) for name in names)
+
+
+def link_header(link: str | None) -> list[tuple[bytes, bytes]]:
+    """A Link header line, when there is something to link."""
+    return [(b"link", link.encode())] if link else []
+
+
+# -- rights -----------------------------------------------------------------------------------------------------------
+
+
+async def guard(request: Request, act: Act, entity_id: str) -> None:
+    """Refuse when the actor's right does not reach the types of this entity; costs nothing for a right over all types."""
+    if access.may(request.actor, Target(act, "entities", request.tenant)).allowed:
+        return
+    doc = await request.parts.broker.get(request.tenant, entity_id)
+    access.demand(request.actor, Target(act, "entities", request.tenant, tuple(doc["type"])))
+
+
+def guard_types(request: Request, act: Act, types: list[str]) -> None:
+    """Refuse when the actor's right does not reach these types."""
+    access.demand(request.actor, Target(act, "entities", request.tenant, tuple(types)))
+
+
+def check_id(text: str, field: str = "id") -> str:
+    """An id of the address; Invalid when it is empty or no URI."""
+    if not text:
+        raise Invalid("the id in the address is empty", field=field, rule="RFC 3986 URI")
+    if ":" not in text or any(sign in text for sign in " <>\"{}|\\^`"):
+        raise Invalid(f"{text!r:.80} is not a URI", field=field, rule="RFC 3986 URI")
+    return text
+
+

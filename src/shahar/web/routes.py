@@ -1,0 +1,122 @@
+"""The whole URL map as one table. Which right an address asks for stands beside it; an address that is not here does not exist.
+
+`HOT` are handled over raw ASGI (web/exchange.py); the order of what happens before a handler is in web/application.py.
+Source: ETSI GS CIM 009 clause 6.2 (resource structure).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from shahar.model.access import Act
+from shahar.values.bounds import BATCH_BYTES, BODY_BYTES, INTAKE_BYTES
+from shahar.values.errors import NotCarried
+from shahar.web import intake
+from shahar.web.exchange import Handler, Request, Response
+from shahar.web.ngsild import batch, entities, subscriptions, temporal
+
+ROOT: Final = "/ngsi-ld/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One address and method. `path` has `{}` where a segment is an argument; `act` on `resource` is the right that is asked for.
+
+    `typed`: the right is held against the types of the entities concerned by the handler itself.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    act: Act
+    resource: str
+    typed: bool = False
+    body_bytes: int = BODY_BYTES
+
+
+async def later(request: Request) -> Response:
+    """An operation of the standard that is not carried yet."""
+    raise NotCarried(f"{request.method} {request.path} is of the standard and not carried yet")
+
+
+_ENTITY: Final = f"{ROOT}/entities/{{}}"
+_TEMPORAL: Final = f"{ROOT}/temporal/entities"
+_OPERATIONS: Final = f"{ROOT}/entityOperations"
+
+HOT: Final[tuple[Route, ...]] = (
+    Route("POST", f"{ROOT}/entities", entities.create, "write", "entities", typed=True),
+    Route("GET", f"{ROOT}/entities", entities.find, "read", "entities", typed=True),
+    Route("DELETE", f"{ROOT}/entities", later, "write", "entities"),
+    Route("GET", _ENTITY, entities.retrieve, "read", "entities", typed=True),
+    Route("PATCH", _ENTITY, entities.merge, "write", "entities", typed=True),
+    Route("PUT", _ENTITY, entities.replace, "write", "entities", typed=True),
+    Route("DELETE", _ENTITY, entities.delete, "write", "entities", typed=True),
+    Route("POST", f"{_ENTITY}/attrs", entities.append_attrs, "write", "entities", typed=True),
+    Route("PATCH", f"{_ENTITY}/attrs", entities.update_attrs, "write", "entities", typed=True),
+    Route("PATCH", f"{_ENTITY}/attrs/{{}}", entities.patch_attr, "write", "entities", typed=True),
+    Route("PUT", f"{_ENTITY}/attrs/{{}}", entities.replace_attr, "write", "entities", typed=True),
+    Route("DELETE", f"{_ENTITY}/attrs/{{}}", entities.delete_attr, "write", "entities", typed=True),
+    Route("POST", f"{_OPERATIONS}/create", batch.create, "write", "entities", typed=True, body_bytes=BATCH_BYTES),
+    Route("POST", f"{_OPERATIONS}/upsert", batch.upsert, "write", "entities", typed=True, body_bytes=BATCH_BYTES),
+    Route("POST", f"{_OPERATIONS}/update", batch.update, "write", "entities", typed=True, body_bytes=BATCH_BYTES),
+    Route("POST", f"{_OPERATIONS}/merge", batch.merge, "write", "entities", typed=True, body_bytes=BATCH_BYTES),
+    Route("POST", f"{_OPERATIONS}/delete", batch.delete, "write", "entities", typed=True, body_bytes=BATCH_BYTES),
+    Route("POST", f"{_OPERATIONS}/query", entities.post_query, "read", "entities", typed=True),
+    Route("POST", f"{ROOT}/temporal/entityOperations/query", later, "read", "temporal"),
+    Route("GET", _TEMPORAL, temporal.find, "read", "temporal", typed=True),
+    Route("POST", _TEMPORAL, later, "write", "temporal"),
+    Route("GET", f"{_TEMPORAL}/{{}}", temporal.retrieve, "read", "temporal", typed=True),
+    Route("DELETE", f"{_TEMPORAL}/{{}}", later, "write", "temporal"),
+    Route("POST", f"{_TEMPORAL}/{{}}/attrs", later, "write", "temporal"),
+    Route("DELETE", f"{_TEMPORAL}/{{}}/attrs/{{}}", later, "write", "temporal"),
+    Route("PATCH", f"{_TEMPORAL}/{{}}/attrs/{{}}/{{}}", later, "write", "temporal"),
+    Route("DELETE", f"{_TEMPORAL}/{{}}/attrs/{{}}/{{}}", later, "write", "temporal"),
+    Route("POST", f"{ROOT}/subscriptions", subscriptions.create, "write", "subscriptions"),
+    Route("GET", f"{ROOT}/subscriptions", subscriptions.find, "read", "subscriptions"),
+    Route("GET", f"{ROOT}/subscriptions/{{}}", subscriptions.retrieve, "read", "subscriptions"),
+    Route("PATCH", f"{ROOT}/subscriptions/{{}}", subscriptions.update, "write", "subscriptions"),
+    Route("DELETE", f"{ROOT}/subscriptions/{{}}", subscriptions.delete, "write", "subscriptions"),
+    *(
+        Route(method, f"{ROOT}/{path}", later, "write" if method != "GET" else "read", resource)
+        for resource, path, methods in (
+            ("entities", "types", ("GET",)),
+            ("entities", "types/{}", ("GET",)),
+            ("entities", "attributes", ("GET",)),
+            ("entities", "attributes/{}", ("GET",)),
+            ("contexts", "jsonldContexts", ("GET", "POST")),
+            ("contexts", "jsonldContexts/{}", ("GET", "DELETE")),
+            ("registrations", "csourceRegistrations", ("GET", "POST")),
+            ("registrations", "csourceRegistrations/{}", ("GET", "PATCH", "DELETE")),
+            ("registrations", "csourceSubscriptions", ("GET", "POST")),
+            ("registrations", "csourceSubscriptions/{}", ("GET", "PATCH", "DELETE")),
+            ("entities", "entityMaps/{}", ("GET", "PATCH", "DELETE")),
+            ("entities", "info/sourceIdentity", ("GET",)),
+        )
+        for method in methods
+    ),
+    Route("POST", "/intake/{}", intake.receive, "write", "intake", typed=True, body_bytes=INTAKE_BYTES),
+)
+
+
+class Map:
+    """The table, arranged for looking up: by number of segments and first differing ones."""
+
+    def __init__(self, routes: tuple[Route, ...]) -> None:
+        self._by_length: dict[int, list[tuple[tuple[str, ...], dict[str, Route]]]] = {}
+        for route in routes:
+            pattern = tuple(route.path.split("/"))
+            listed = self._by_length.setdefault(len(pattern), [])
+            for known, methods in listed:
+                if known == pattern:
+                    methods[route.method] = route
+                    break
+            else:
+                listed.append((pattern, {route.method: route}))
+
+    def find(self, segments: list[str]) -> tuple[dict[str, Route], tuple[str, ...]] | None:
+        """The methods of an address (its decoded segments) and the arguments in it; None when it does not exist."""
+        for pattern, methods in self._by_length.get(len(segments), ()):
+            if all(want in {"{}", have} for want, have in zip(pattern, segments, strict=True)):
+                return methods, tuple(have for want, have in zip(pattern, segments, strict=True) if want == "{}")
+        return None
