@@ -7,16 +7,16 @@ ROUNDS ?= 3
 PYTHON_PARTS = src tests scripts $(wildcard bench)
 
 run: ## install, build, and start the demo city
-	@py=$(PY) && "$$py" scripts/install.py run && "$$py" scripts/ui.py build && exec .venv/bin/shahar demo
+	@py=$(PY) && "$$py" -m scripts.install run && "$$py" -m scripts.ui build && exec .venv/bin/shahar demo
 
 test: .dev ## everything, in under ten minutes
-	@py=$(PY) && "$$py" scripts/ui.py build && chromium=$$("$$py" scripts/chromium.py) && SHAHAR_TEST_CHROMIUM="$$chromium" SHAHAR_TEST_FAULT_ROUNDS=$(ROUNDS) .venv/bin/python -m pytest
+	@py=$(PY) && "$$py" -m scripts.ui build && chromium=$$("$$py" -m scripts.chromium) && SHAHAR_TEST_CHROMIUM="$$chromium" SHAHAR_TEST_FAULT_ROUNDS=$(ROUNDS) .venv/bin/python -m pytest
 
 faults: .dev ## the tests that kill and starve, twenty rounds
 	@SHAHAR_TEST_FAULT_ROUNDS=20 .venv/bin/python -m pytest -m faults
 
 lint: .dev ## style, types, and the browser part's own checks
-	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy $(PYTHON_PARTS) && $(PY) scripts/ui.py check
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy $(PYTHON_PARTS) && $(PY) -m scripts.ui check
 
 fix: .dev ## mend what can be mended by a machine
 	@.venv/bin/ruff check --fix . && .venv/bin/ruff format .
@@ -25,14 +25,14 @@ bench: .dev ## measure speed and memory
 	@.venv/bin/python bench/run.py
 
 lock: ## write the lock files anew (UPGRADE=--upgrade takes newer versions)
-	@py=$(PY) && "$$py" -m venv .venv-lock && .venv-lock/bin/pip install -q pip-tools==7.6.2 && .venv-lock/bin/python scripts/lock.py $(UPGRADE)
+	@py=$(PY) && "$$py" -m venv .venv-lock && .venv-lock/bin/pip install -q pip-tools==7.6.2 && .venv-lock/bin/python -m scripts.lock $(UPGRADE)
 
 wheel: .dev ## build the package, with the browser part in it, into dist/
-	@py=$(PY) && "$$py" scripts/ui.py build && .venv/bin/python -m hatchling build -t wheel
+	@py=$(PY) && "$$py" -m scripts.ui build && .venv/bin/python -m hatchling build -t wheel
 
 clean: ## remove what the commands have made
 	@rm -rf .venv .venv-lock .cache dist ui/node_modules src/shahar/web/static/ops
 
 .PHONY: .dev
 .dev:
-	@py=$(PY) && "$$py" scripts/install.py dev
+	@py=$(PY) && "$$py" -m scripts.install dev

@@ -1,8 +1,8 @@
 """Prints the path of a Chromium for the browser tests.
 
-In this order: the one that SHAHAR_TEST_CHROMIUM names; an installed one; Debian's package when we are root; the binary of npm's
-`@sparticuz/chromium` (Linux on x86-64), which carries its own libraries and is unpacked into `.cache/`. The archive is
-checked against the digest written here before anything of it is used.
+In this order: the one that SHAHAR_TEST_CHROMIUM names; an installed one; Debian's package when we are root; the binary
+of npm's `@sparticuz/chromium` (Linux on x86-64), which carries its own libraries and is unpacked into `.cache/`. The
+archive is checked against the digest written here before anything of it is used.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import ui
-from steps import CACHE, install_debian, is_done, mark_done, run, say, stop
+from scripts import ui
+from scripts.steps import CACHE, install_debian, is_done, mark_done, run, say, stop
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PACKAGE = "@sparticuz/chromium"
@@ -75,7 +74,10 @@ def unpack(archive: Path, node: Path) -> None:
     shutil.unpack_archive(archive, FOLDER, "gztar")
     for part in (FOLDER / "package" / "bin").glob("*.br"):
         plain = FOLDER / part.stem
-        run([str(node / "node"), "-e", UNPACK, "--", str(part), str(plain)], f"{part.name} could not be unpacked, see above.")
+        run(
+            [str(node / "node"), "-e", UNPACK, "--", str(part), str(plain)],
+            f"{part.name} could not be unpacked, see above.",
+        )
         if plain.suffix == ".tar":
             shutil.unpack_archive(plain, FOLDER, "tar")
             plain.unlink()
@@ -110,7 +112,9 @@ def find() -> str:
         say("installing Debian's Chromium for the tests")
         path = installed() if install_debian(["chromium"]) else None
     path = path or carried()
-    return path if works(path) else stop(f"the Chromium at {path} does not start: name another in SHAHAR_TEST_CHROMIUM.")
+    return (
+        path if works(path) else stop(f"the Chromium at {path} does not start: name another in SHAHAR_TEST_CHROMIUM.")
+    )
 
 
 if __name__ == "__main__":

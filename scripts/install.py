@@ -1,7 +1,8 @@
-"""Makes the virtual environment `.venv` and installs into it from the lock files. Called as `install.py run` or `install.py dev`.
+"""Makes the virtual environment `.venv` and installs into it from the lock files. Called as `python -m scripts.install
+run` (or `dev`, `node`).
 
-Binary packages only, every file checked against its hash: nothing is compiled here and nothing unknown is run. A second call
-with unchanged locks does nothing. `dev` holds everything of `run`, so that one environment serves both.
+Binary packages only, every file checked against its hash: nothing is compiled here and nothing unknown is run. A second
+call with unchanged locks does nothing. `dev` holds everything of `run`, so that one environment serves both.
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from steps import ROOT, digest, install_debian, is_done, mark_done, run, say, stop
+from scripts.steps import ROOT, digest, install_debian, is_done, mark_done, run, say, stop
 
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
@@ -34,33 +34,40 @@ def make_environment() -> None:
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     # Debian keeps the part of Python that makes environments in a package of its own.
     if importlib.util.find_spec("ensurepip") is None and not install_debian([f"python{version}-venv"]):
-        stop(f"Python {version} has no venv module here: install it (on Debian: apt-get install python3-venv) and call make again.")
+        stop(f"Python {version} has no venv module here: install python3-venv and call make again.")
     say(f"making the virtual environment .venv (Python {version})")
     run([sys.executable, "-m", "venv", "--clear", VENV], "the virtual environment could not be made, see above.")
     mark_done(stamp, wanted)
 
 
+def pip(options: list[str | Path], failure: str) -> None:
+    """Let the environment's pip install, without a question and without a word unless it fails."""
+    command: list[str | Path] = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+    run(command + options, failure)
+
+
 def install_locks(kind: str) -> None:
     """Install the lock files of one kind, exactly as written."""
-    command: list[str | Path] = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
-    command += ["--only-binary", ":all:"]
+    options: list[str | Path] = ["--require-hashes", "--only-binary", ":all:"]
     for lock in LOCKS[kind]:
-        command += ["-r", ROOT / lock]
-    say(f"installing from {' and '.join(LOCKS[kind])}")
-    run(command, f"installing from {' and '.join(LOCKS[kind])} failed, see above; is there a way to a package index?")
+        options += ["-r", ROOT / lock]
+    named = " and ".join(LOCKS[kind])
+    say(f"installing from {named}")
+    pip(options, f"installing from {named} failed, see above; is there a way to a package index?")
 
 
 def install_package() -> None:
     """Install the package itself by reference to `src/`, so that a changed source needs no installing."""
-    command = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation"]
-    run([*command, "--no-index", "--editable", ROOT], "installing the package itself failed, see above.")
+    options: list[str | Path] = ["--no-deps", "--no-build-isolation", "--no-index", "--editable", ROOT]
+    pip(options, "installing the package itself failed, see above.")
 
 
 def install(kind: str) -> None:
     """Bring the environment to one kind (`run`, `dev` or `node`); does nothing when it is there already."""
     make_environment()
     stamp = VENV / f".stamp-{kind}"
-    wanted = digest([ROOT / lock for lock in LOCKS[kind]] + ([] if kind == "node" else [ROOT / "pyproject.toml"]))
+    names = [*LOCKS[kind], *([] if kind == "node" else ["pyproject.toml"])]
+    wanted = digest(ROOT / name for name in names)
     if is_done(stamp, wanted):
         return
     install_locks(kind)

@@ -1,7 +1,8 @@
 """Writes the lock files: every package in one exact version, with the hashes of all its published files.
 
-Why hashes of all files: the same lock then serves Linux, macOS and Windows, x86 and ARM. Why no index address: whoever has
-a mirror of their own installs from the same lock. Run by `make lock`; needs pip-tools, which `make lock` installs apart.
+Why hashes of all files: the same lock then serves Linux, macOS and Windows, x86 and ARM. Why no index address: whoever
+has a mirror of their own installs from the same lock. Run by `make lock`; needs pip-tools, which `make lock` installs
+apart.
 """
 
 from __future__ import annotations

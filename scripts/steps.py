@@ -1,7 +1,9 @@
-"""What the setting-up scripts share: saying a step in a line, remembering that a step is done, and ending in one sentence.
+"""What the setting-up scripts share: saying a step in a line, remembering that a step is done, and ending in one
+sentence.
 
-A step is remembered as a stamp: a file that holds the digest of everything the step depends on. The digest is of contents, not
-of times, for a fresh clone gives every file the same time. Standard library only: these scripts run before anything is installed.
+A step is remembered as a stamp: a file that holds the digest of everything the step depends on. The digest is of
+contents, not of times, for a fresh clone gives every file the same time. Standard library only: these scripts run
+before anything is installed.
 """
 
 from __future__ import annotations
@@ -60,7 +62,9 @@ def mark_done(stamp: Path, wanted: str) -> None:
 
 def run(command: Sequence[str | Path], failure: str, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> None:
     """Run a command, showing what it prints only when it fails; then end with the sentence `failure`."""
-    done = subprocess.run(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
     if done.returncode != 0:
         sys.stderr.write(done.stdout + done.stderr)
         stop(failure)

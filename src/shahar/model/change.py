@@ -27,7 +27,7 @@ Kind = Literal[
 class Change:
     """One wish: `kind` done to entity `id` with `fragment` (a document), or on attribute `attr` and instance `dataset`.
 
-    create, replace, upsert (create or replace), append (POST attrs), append_new (the same, noOverwrite), update (PATCH attrs), merge,
+    create, replace, upsert (create or replace), append (POST attrs), append_new (the same, noOverwrite), update (PATCH attrs; what is not there is appended), merge,
     observe (a device's reading: the newest observedAt wins, older ones go to history alone), partial (PATCH one attribute),
     replace_attr (PUT one attribute), delete_attr (`every`: all its instances), delete.
     """
@@ -102,7 +102,8 @@ def _stamp(instance: Instance, old: Instance | None, at: Instant) -> Instance:
 
 
 def _is_null(instance: Instance) -> bool:
-    return instance.get(VALUE_MEMBER.get(instance["type"], "value")) == NULL
+    value = instance.get(VALUE_MEMBER.get(instance["type"], "value"))
+    return value in (NULL, {"@none": NULL})
 
 
 def _open(doc: Doc, at: Instant) -> Applied:
@@ -118,7 +119,9 @@ def _shell(done: Applied, fragment: Doc, *, keep_scope: bool = False) -> None:
     if added:
         doc["type"] = doc["type"] + added
         done.shell = True
-    if "scope" in fragment and not (keep_scope and doc.get("scope")) and fragment["scope"] != doc.get("scope"):
+    if keep_scope and "scope" in fragment:
+        fragment = {**fragment, "scope": list(dict.fromkeys([*doc.get("scope", ()), *fragment["scope"]]))}
+    if "scope" in fragment and fragment["scope"] != doc.get("scope"):
         if fragment["scope"]:
             doc["scope"] = fragment["scope"]
         else:
@@ -209,12 +212,14 @@ def _append(change: Change, doc: Doc, at: Instant) -> Applied:
 
 def _update(change: Change, doc: Doc, at: Instant) -> Applied:
     done = _open(doc, at)
-    _shell(done, change.fragment)
-    for iri, instances in change.fragment["attrs"].items():
+    fragment = change.fragment
+    if "scope" in fragment and not doc.get("scope"):
+        fragment = {key: value for key, value in fragment.items() if key != "scope"}
+        done.missed.append(("scope", "the entity has no scope"))
+    _shell(done, fragment)
+    for iri, instances in fragment["attrs"].items():
         for instance in instances:
-            if _find(doc, iri, _dataset(instance)) is None:
-                done.missed.append((iri, "the entity has no such attribute"))
-            elif _is_null(instance):
+            if _is_null(instance):
                 _take(done, iri, lambda old, wanted=_dataset(instance): _dataset(old) == wanted)  # type: ignore[misc] -- bound as default
                 done.updated.append(iri)
             else:
@@ -393,6 +398,10 @@ def _replace_attr(change: Change, doc: Doc, at: Instant) -> Applied:
 
 def _delete_attr(change: Change, doc: Doc, at: Instant) -> Applied:
     done = _open(doc, at)
+    if change.attr == "scope" and "scope" in doc and done.doc is not None:
+        del done.doc["scope"]
+        done.shell = True
+        return done
     if not _take(done, change.attr, lambda one: change.every or _dataset(one) == change.dataset):
         raise _missing(change)
     done.updated.append(change.attr)

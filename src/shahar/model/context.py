@@ -21,6 +21,7 @@ TERMS_MAX: Final = 20_000
 NAME_MAX: Final = 1_024
 _CACHE_MAX: Final = 10_000
 _FORBIDDEN: Final = frozenset("<>\"'=;(){}[]|\\^` \t\r\n\0")
+_CORE_PREFIXES: Final = ("ngsi-ld", "geojson")
 _GEN_DELIMS: Final = tuple(":/?#[]@")
 
 Source = Any
@@ -35,7 +36,7 @@ class Context:
     def __init__(self, source: Source, terms: Mapping[str, str], prefixes: frozenset[str]) -> None:
         self.source = source
         self._terms = {**terms, **CORE_TERMS}
-        self._prefixes = sorted(((self._terms[p], p) for p in prefixes if p in self._terms), key=lambda pair: -len(pair[0]))
+        self._prefixes = sorted(((self._terms[p], p) for p in {*prefixes, *_CORE_PREFIXES} if p in self._terms), key=lambda pair: -len(pair[0]))
         self._expanded: dict[str, str] = dict(self._terms)
         self._compacted = _inverse(self._terms)
         self._types: dict[str, str] = {}

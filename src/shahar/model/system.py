@@ -133,8 +133,9 @@ class Step(_Frozen):
 class Indicator(_Frozen):
     """One number for a whole city: a statistic over the fresh values of an attribute, with its limit and who set it.
 
-    Each entity counts with the mean of its last `over_s` seconds (0: with its latest value); a value older than
-    `fresh_s` does not count. "count" and "share" count the entities for which `when` holds.
+    Each entity counts with the mean of the `over_s` seconds that end at its latest value (0: with that value
+    alone); an entity whose latest value is older than `fresh_s` does not count. "count" and "share" count the
+    entities for which `when` holds.
     """
 
     key: str

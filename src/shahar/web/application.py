@@ -155,12 +155,15 @@ class Application:
             raise Malformed("the address is not UTF-8", field="path") from None
         if "\0" in scope["path"]:
             raise Malformed("a NUL character cannot be asked for", field="path")
-        found = self.routes.find(segments[:-1]) if segments[-1] == "" and scope["method"] in {"GET", "POST"} else self.routes.find(segments)
+        found = self.routes.find(segments)
+        bare = self.routes.find(segments[:-1]) if segments[-1] == "" else None
+        if bare is not None and scope["method"] in bare[0] and not (scope["method"] == "DELETE" and not bare[1]):
+            found = bare
         if found is None:
             raise NotFound(f"there is nothing at {scope['path']:.200}", field="path")
         methods, args = found
         route = methods.get(scope["method"])
-        if route is None or "" in args[1:] or (route.method == "DELETE" and "" in args):
+        if route is None or (args and args[-1] == "" and (len(args) > 1 or route.method == "DELETE")):
             raise WrongMethod(f"{scope['method']} is not for {scope['path']:.200}", field="method", rule=", ".join(sorted(methods)))
         return route, args
 

@@ -185,8 +185,8 @@ def test_the_local_secret_is_good_on_this_machine_alone(tmp_path: Path) -> None:
 
     async def story(accounts: Accounts) -> None:
         bearer = ("authorization", f"Bearer {secret}")
-        for peer in ("127.0.0.1", "::1"):
-            assert await identify(scope(bearer, client=peer), accounts, NOW) == LOCAL
+        for own in ("127.0.0.1", "::1"):
+            assert await identify(scope(bearer, client=own), accounts, NOW) == LOCAL
         for peer in ("10.0.0.5", "127.0.0.2", None):
             with pytest.raises(Unauthenticated):
                 await identify(scope(bearer, client=peer), accounts, NOW)

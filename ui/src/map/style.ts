@@ -32,7 +32,7 @@ function ground(palette: Palette, unit: string, silent: string[]): LayerSpecific
     { id: 'lakes', type: 'fill', source: 'lakes', paint: { 'fill-color': palette('--map-water') } },
     { id: 'rivers', type: 'line', source: 'rivers', paint: { 'line-color': palette('--map-water'), 'line-width': ['interpolate', ['linear'], ['zoom'], 5, 1, 10, 3] } },
     { id: 'far-districts', type: 'line', source: 'districts', minzoom: 7, filter: ['!', own], paint: { 'line-color': palette('--map-faint'), 'line-width': 1 } },
-    { id: 'own-districts', type: 'line', source: 'districts', minzoom: 8, filter: own, paint: { 'line-color': palette('--map-edge'), 'line-width': 0.8 } },
+    { id: 'own-districts', type: 'line', source: 'districts', minzoom: 8, filter: own, paint: { 'line-color': palette('--map-district'), 'line-width': 0.9 } },
     { id: 'borders', type: 'line', source: 'units', paint: { 'line-color': palette('--map-edge'), 'line-width': ['interpolate', ['linear'], ['zoom'], 4, 0.8, 10, 1.3] }, layout: { 'line-join': 'round' } },
   ]
 }
@@ -40,9 +40,9 @@ function ground(palette: Palette, unit: string, silent: string[]): LayerSpecific
 function metro(palette: Palette): LayerSpecification[] {
   return [
     { id: 'metro-lines', type: 'line', source: 'metro', minzoom: CITY_ZOOM + 0.6, filter: ['==', ['geometry-type'], 'LineString'], layout: { 'line-join': 'round', 'line-cap': 'round' },
-      paint: { 'line-color': palette('--map-metro'), 'line-width': ['interpolate', ['linear'], ['zoom'], 9, 1, 13, 2.5] } },
+      paint: { 'line-color': palette('--map-metro'), 'line-width': ['interpolate', ['linear'], ['zoom'], 9, 1.2, 10, 2, 13, 3] } },
     { id: 'metro-stations', type: 'circle', source: 'metro', minzoom: 10, filter: ['==', ['geometry-type'], 'Point'],
-      paint: { 'circle-radius': ['interpolate', ['linear'], ['zoom'], 10, 1.4, 13, 3.2], 'circle-color': palette('--map-city'), 'circle-stroke-color': palette('--map-metro'), 'circle-stroke-width': 1.3 } },
+      paint: { 'circle-radius': ['interpolate', ['linear'], ['zoom'], 10, 2.2, 13, 4], 'circle-color': palette('--map-station') } },
   ]
 }
 
@@ -59,11 +59,11 @@ function names(palette: Palette): LayerSpecification[] {
   const halo = palette('--map-halo')
   return [
     text('names-far', kind('far'), [CITY_ZOOM, 24], 11, palette('--ink-3'), palette('--map-ground'), spaced),
-    text('names-own', kind('own'), [CITY_ZOOM + 0.8, 24], 12, palette('--ink-2'), halo),
+    text('names-own', kind('own'), [CITY_ZOOM + 0.8, 24], 12, palette('--ink-2'), halo, { 'text-variable-anchor': ['center', 'top', 'bottom', 'left', 'right'], 'text-radial-offset': 1.1, 'text-padding': 1 }),
     text('names-units', kind('unit'), [3, CITY_ZOOM], 12, palette('--ink-2'), palette('--map-country')),
     text('names-towns', kind('town'), [6.4, CITY_ZOOM + 0.6], 11, palette('--ink-3'), palette('--map-country'), spaced),
     text('names-stations', kind('station'), [12.4, 24], 11, palette('--ink-3'), halo, { 'text-offset': [0, 1], 'text-anchor': 'top', 'text-font': REGULAR }),
-    text('names-places', kind('place'), [5, 24], 12, palette('--ink-2'), palette('--map-ground'), { 'text-offset': [0, 2], 'text-anchor': 'top', 'text-max-width': 16 }),
+    text('names-places', kind('place'), [5, 24], 12, palette('--ink-2'), palette('--map-ground'), { 'text-offset': [0, 2.8], 'text-anchor': 'top', 'text-max-width': 20, 'text-allow-overlap': true }),
   ]
 }
 

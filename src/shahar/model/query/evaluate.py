@@ -1,7 +1,7 @@
 """A question answered on one entity document: for notifications, and for what the store's SQL leaves over.
 
 Promises: total on checked documents: every tree has the answer yes or no, none raises; a simple comparison takes
-about a microsecond.
+about two microseconds.
 The meaning, clause 4.9 of ETSI GS CIM 009 V1.9.1 unless said otherwise:
 - the target must be there, for != and !~= as well; of the instances of an attribute (datasetId) any one may satisfy
   the term;

@@ -21,13 +21,13 @@ PM25_STEPS = (
 """EPA cuts a concentration to one decimal before it looks: 9.09 is 9.0 and good. A step below 9.1 says the same."""
 
 EPA = (
-    "US EPA Air Quality Index, PM2.5 over 24 hours, breakpoints of the rule of 6 March 2024 (89 FR 16202; 40 CFR part 58, "
-    "appendix G): good to 9.0, moderate to 35.4, unhealthy for sensitive groups to 55.4, unhealthy to 125.4; "
+    "US EPA Air Quality Index, PM2.5 over 24 hours, breakpoints of the rule of 6 March 2024 (89 FR 16202; 40 CFR "
+    "part 58, appendix G): good to 9.0, moderate to 35.4, unhealthy for sensitive groups to 55.4, unhealthy to 125.4; "
     "very unhealthy (to 225.4) and hazardous are one step here"
 )
 WHO = (
-    "WHO global air quality guidelines, 2021, ISBN 978-92-4-003422-8: PM2.5, 24-hour mean 15 microgram per cubic metre, "
-    "not to be exceeded on more than 3 to 4 days a year (99th percentile)"
+    "WHO global air quality guidelines, 2021, ISBN 978-92-4-003422-8: PM2.5, 24-hour mean 15 microgram per cubic "
+    "metre, not to be exceeded on more than 3 to 4 days a year (99th percentile)"
 )
 
 SYSTEM = System(

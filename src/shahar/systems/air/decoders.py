@@ -84,5 +84,5 @@ WYRES = Decoder(
     reads="object",
     decode=numbers({"temperature": "temperature", "pressure": "pressure", "battery": "battery", "light": "light"}),
     units={"temperature": "CEL", "pressure": "A97", "battery": "VLT", "light": "C62"},
-    source="the `object` member of its messages: the maker's binary format is not public, so the network server decodes",
+    source="the `object` of its messages: the maker's binary format is not public, so the network server decodes",
 )

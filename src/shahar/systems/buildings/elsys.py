@@ -97,7 +97,7 @@ def decode(payload: bytes, fport: int | None = None) -> dict[str, float]:
     place = 0
     while place < len(payload) and payload[place] != SETTINGS:
         if payload[place] not in TYPES:
-            raise Invalid(f"type 0x{payload[place]:02X} at byte {place} is unknown", field="payload", rule="Elsys payload")
+            raise Invalid(f"unknown type 0x{payload[place]:02X} at byte {place}", field="payload", rule="Elsys payload")
         layout, names, divisor = TYPES[payload[place]]
         end = place + 1 + struct.calcsize(layout)
         if end > len(payload):

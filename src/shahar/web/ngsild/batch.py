@@ -14,7 +14,7 @@ from shahar.model.entity import CREATE, PATCH, Reading, check_uri, parse_entity
 from shahar.values.bounds import BATCH_ENTITIES
 from shahar.values.errors import Invalid, ShaharError, TooLarge
 from shahar.web.exchange import LD_JSON, Request, Response, json_response
-from shahar.web.ngsild.negotiate import body_of, context_of
+from shahar.web.ngsild.negotiate import body_of, context_of, linked_context
 from shahar.web.problem import document_of
 
 Wish = Change | tuple[str, ShaharError]
@@ -81,6 +81,8 @@ def _listed(body: Any) -> list[Any]:
 async def _wishes(request: Request, kind: Kind, reading: Reading) -> list[Wish]:
     """One wish for each entity of the body; what cannot be read becomes an error in its place."""
     wishes: list[Wish] = []
+    if request.media_type == LD_JSON and linked_context(request) is not None:
+        raise Invalid("application/ld+json carries its @context in the body, not in Link", field="Link", rule="clause 6.3.5")
     shared = None if request.media_type == LD_JSON else await context_of(request, [])
     for body in _listed(body_of(request)):
         entity_id = str(body.get("id", body.get("@id", ""))) if isinstance(body, dict) else ""

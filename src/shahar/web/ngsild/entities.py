@@ -6,6 +6,7 @@ Source: ETSI GS CIM 009 clauses 6.4 to 6.7, 6.23 (POST query), 5.6, 5.7.
 
 from __future__ import annotations
 
+from dataclasses import replace as replace_in
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -17,9 +18,9 @@ from shahar.model.entity import CREATE, PATCH, Doc, Reading, check_uri, parse_en
 from shahar.store.entities import Page
 from shahar.values import instants
 from shahar.values.bounds import PAGE_LIMIT, PAGE_OFFSET
-from shahar.values.errors import Invalid, NotFound
+from shahar.values.errors import Invalid, NotCarried, NotFound
 from shahar.web.exchange import GEO_JSON, JSON, LD_JSON, Request, Response, json_response
-from shahar.web.ngsild.negotiate import accepted, check_id, context_of, guard, guard_types, object_of, reply, view_of
+from shahar.web.ngsild.negotiate import MEMBERS, accepted, check_id, context_of, guard, guard_types, object_of, reply, view_of
 
 LATER: Final = frozenset({"orderBy", "join", "joinLevel", "containedBy", "entityMap", "csf", "collation", "expandValues", "jsonKeys", "via"})
 """Parameters of the standard that are not carried yet: they are answered NotCarried (docs/conformance.md lists them)."""
@@ -112,16 +113,23 @@ async def _change_attrs(request: Request, kind: Any, reading: Reading) -> Respon
     fragment = parse_entity(body, context, reading, entity_id=entity_id)
     await guard(request, "write", entity_id)
     applied = await request.parts.broker.change(request.tenant, Change(kind, entity_id, fragment), request.at)
-    return update_answer(applied, context)
+    return update_answer(applied)
 
 
-def update_answer(applied: Applied, context: Context) -> Response:
-    """204 when everything was done, else what was and what was not (clause 5.2.18)."""
+def update_answer(applied: Applied) -> Response:
+    """204 when everything was done, else what was and what was not (5.2.18); the answer has no @context, so names are whole."""
     if not applied.missed:
         return Response(204)
-    missed = [{"attributeName": context.compact(iri), "reason": reason} for iri, reason in applied.missed]
-    updated = [context.compact(iri) for iri in dict.fromkeys(applied.updated)]
+    missed = [{"attributeName": iri, "reason": reason} for iri, reason in applied.missed]
+    updated = list(dict.fromkeys(applied.updated))
     return json_response(207, {"updated": updated, "notUpdated": missed})
+
+
+def attribute_name(name: str) -> str:
+    """The name in an address, when it may be an attribute's; Invalid."""
+    if name.startswith("@") or name in {"id", "type", "scope"}:
+        raise Invalid(f"{name!r:.80} is not an attribute's name", field="attrId", rule="ETSI GS CIM 009 clause 4.6.2")
+    return name
 
 
 async def patch_attr(request: Request) -> Response:
@@ -141,7 +149,7 @@ async def _change_attr(request: Request, kind: Any, reading: Reading) -> Respons
     request.params.done(LATER)
     body = object_of(request, patch=kind == "partial")
     context = await context_of(request, body)
-    name = request.args[1]
+    name = attribute_name(request.args[1])
     given = {key: value for key, value in body.items() if key not in {"@context", "id"}}
     instances = parse_instances(name, given, context, reading)
     await guard(request, "write", entity_id)
@@ -164,7 +172,8 @@ async def delete_attr(request: Request) -> Response:
         check_uri(dataset, "datasetId")
     context = await context_of(request)
     await guard(request, "write", entity_id)
-    iri = context.expand(request.args[1])
+    name = request.args[1]
+    iri = name if name == "scope" else context.expand(attribute_name(name))
     await request.parts.broker.change(request.tenant, Change("delete_attr", entity_id, attr=iri, dataset=dataset, every=every), request.at)
     return Response(204)
 
@@ -201,19 +210,16 @@ async def find(request: Request) -> Response:
 async def answer_query(request: Request, kind: str, context: Context, query: q.Query) -> Response:
     """A page of entities for a query that was read from an address or a body."""
     params = request.params
-    attrs = params.names("attrs")
     view = view_of(request, context)
-    if attrs:
-        iris = tuple(map(context.expand, attrs))
-        view = render.View(**{**_fields(view), "attrs": frozenset(iris)})
-        query = q.Query(**{**_fields(query), "attrs": iris})
+    wanted = view.attrs or (view.pick if view.pick.isdisjoint(MEMBERS) else frozenset())
+    query = replace_in(query, attrs=tuple(sorted(wanted)))
     geometry = context.expand(params.take("geometryProperty") or "location")
     limit = params.number("limit", 20, 0, PAGE_LIMIT)
     offset = params.number("offset", 0, 0, PAGE_OFFSET)
     count = params.flag("count")
-    params.flag("local")
+    if not params.flag("local"):
+        check_selective(query)
     params.done(LATER)
-    check_selective(query)
     if limit == 0 and not count:
         raise Invalid("a limit of 0 needs count=true", field="limit", rule="ETSI GS CIM 009 clause 6.3.10")
     page = await request.parts.broker.find(
@@ -224,10 +230,6 @@ async def answer_query(request: Request, kind: str, context: Context, query: q.Q
         features = [render.feature(doc, view, geometry) for doc in page.docs[:limit]]
         return reply(request, kind, context, {"type": "FeatureCollection", "features": features}, headers)
     return reply(request, kind, context, [render.entity(doc, view) for doc in page.docs[:limit]], headers)
-
-
-def _fields(record: Any) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in record.__slots__}
 
 
 def check_selective(query: q.Query) -> None:
@@ -244,7 +246,7 @@ def readable(request: Request, query: q.Query) -> q.Query:
     if not types:
         access.demand(request.actor, access.Target("read", "entities", request.tenant))
     allowed: q.Node = q.TypeIs(types[0]) if len(types) == 1 else q.Or(tuple(q.TypeIs(kind) for kind in types))
-    return q.Query(**{**_fields(query), "types": q.And((query.types, allowed)) if query.types else allowed})
+    return replace_in(query, types=q.And((query.types, allowed)) if query.types else allowed)
 
 
 def query_of(request: Request, context: Context) -> q.Query:
@@ -340,9 +342,20 @@ def query_in(body: dict[str, Any], context: Context) -> q.Query:
         "scope": q.parse_scope(_text(body, "scopeQ")) if "scopeQ" in body else None,
         "geo": _geo(geo.get("georel"), geo.get("geometry"), geo.get("coordinates"), geo.get("geoproperty"), context),
     }
-    if len(selectors) > 1:
-        raise Invalid("one selector is carried, with a type selection such as A|B", field="entities", rule="at most 1 selector for now")
-    return q.Query(**base, **(_selector(selectors[0], context) if selectors else {}))
+    return q.Query(**base, **_selectors([_selector(one, context) for one in selectors]))
+
+
+def _selectors(listed: list[dict[str, Any]]) -> dict[str, Any]:
+    """Several selectors as one, where that says the same: ids of one type each, or types alone; NotCarried for others."""
+    if len(listed) < 2:
+        return listed[0] if listed else {}
+    types = [one["types"] for one in listed]
+    joined: q.Node = types[0] if all(kind == types[0] for kind in types) else q.Or(tuple(dict.fromkeys(types)))
+    if not any(one["ids"] or one["id_pattern"] for one in listed):
+        return {"types": joined}
+    if all(one["ids"] and one["id_pattern"] is None for one in listed) and all(kind == types[0] for kind in types):
+        return {"types": joined, "ids": tuple(entity_id for one in listed for entity_id in one["ids"])}
+    raise NotCarried("selectors that mix ids, patterns and types are not carried yet", field="entities")
 
 
 def _text(body: dict[str, Any], name: str) -> str:

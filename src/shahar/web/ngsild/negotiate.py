@@ -15,7 +15,7 @@ from shahar.model.access import Act, Target
 from shahar.model.context import Context
 from shahar.model.render import Form, View
 from shahar.model.terms import CORE_URL
-from shahar.values.errors import Invalid, NotAcceptable, NotCarried, WrongMediaType
+from shahar.values.errors import Invalid, Malformed, NotAcceptable, NotCarried, WrongMediaType
 from shahar.web.exchange import GEO_JSON, JSON, LD_JSON, MERGE_JSON, Request, Response
 
 LINK_REL: Final = "http://www.w3.org/ns/json-ld#context"
@@ -67,8 +67,10 @@ def body_of(request: Request, *, patch: bool = False) -> Any:
 def object_of(request: Request, *, patch: bool = False) -> dict[str, Any]:
     """The body, which must be a JSON object that is not empty."""
     body = body_of(request, patch=patch)
-    if not isinstance(body, dict) or not body:
-        raise Invalid("the body is a JSON object", field="body", rule="a JSON object that is not empty")
+    if not isinstance(body, dict):
+        raise Malformed("the body is a JSON object", field="body", rule="a JSON object that is not empty")
+    if not body:
+        raise Invalid("the body is an empty object", field="body", rule="a JSON object that is not empty")
     return body
 
 
@@ -133,8 +135,7 @@ def view_of(request: Request, context: Context, *, temporal: bool = False) -> Vi
     named = params.take("format")
     if named is not None:
         if named not in _FORMS and not (temporal and named in {"temporalValues", "aggregatedValues"}):
-            raise Invalid(f"{named!r:.40} is not a format", field="format", rule=", ".join(_FORMS))
-        wishes.add(named)
+            raise Malformed(f"{named!r:.40} is not a format", field="format", rule=", ".join(_FORMS))
     for wish in sorted(wishes):
         if wish in _OPTIONS_LATER:
             raise NotCarried(f"option {wish} is not carried yet", field="options")
@@ -143,14 +144,16 @@ def view_of(request: Request, context: Context, *, temporal: bool = False) -> Vi
         elif wish == "temporalValues" and temporal:
             form = "simplified"
         elif wish not in {"sysAttrs"}:
-            raise Invalid(f"{wish!r:.40} is not an option here", field="options", rule="sysAttrs, concise, simplified, normalized")
+            raise Malformed(f"{wish!r:.40} is not an option here", field="options", rule="sysAttrs, concise, simplified, normalized")
+    if named is not None:
+        form = "simplified" if named == "temporalValues" else _FORMS.get(named, form)
     pick, omit = params.names("pick"), params.names("omit")
     datasets = params.names("datasetId")
     return View(
         context,
         form=form,
         sys="sysAttrs" in wishes,
-        attrs=frozenset(map(context.expand, params.names("attrs"))),
+        attrs=frozenset(map(context.expand, _attributes(params.names("attrs")))),
         pick=_members(context, pick, "pick"),
         omit=_members(context, omit, "omit"),
         dataset=frozenset(datasets) if datasets else None,
@@ -158,13 +161,19 @@ def view_of(request: Request, context: Context, *, temporal: bool = False) -> Vi
     )
 
 
-_MEMBERS: Final = frozenset({"id", "type", "scope"})
+MEMBERS: Final = frozenset({"id", "type", "scope"})
+
+
+def _attributes(names: list[str]) -> list[str]:
+    if any(name in {"id", "type", "scope"} for name in names):
+        raise Invalid("id, type and scope are no attributes", field="attrs", rule="names of attributes")
+    return names
 
 
 def _members(context: Context, names: list[str], field: str) -> frozenset[str]:
     if any("{" in name or "}" in name for name in names):
         raise NotCarried("projection into linked entities is not carried yet", field=field)
-    return frozenset(name if name in _MEMBERS else context.expand(name) for name in names)
+    return frozenset(name if name in MEMBERS else context.expand(name) for name in names)
 
 
 def link_header(link: str | None) -> list[tuple[bytes, bytes]]:
