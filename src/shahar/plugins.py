@@ -120,7 +120,7 @@ class _Search:
             take()
         except Unfit as unfit:
             self.failures.append(Failure(name=name, where=where, reasons=unfit.reasons))
-        except Exception as broken:  # fence: a plugin may raise anything on import; the others go on
+        except (Exception, SystemExit) as broken:  # fence: a plugin may raise anything on import; the others go on
             reason = f"{type(broken).__name__}: {broken}"
             self.failures.append(Failure(name=name, where=where, reasons=(reason,)))
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import io
 import re
+import sys
 import tokenize
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -153,6 +154,22 @@ def dotted(node: ast.AST, local: dict[str, str]) -> str:
     return ".".join([local.get(node.id, node.id), *reversed(parts)])
 
 
+# What a distribution is called where it is not called as it is imported.
+DISTRIBUTIONS: Final = {"paho": "paho-mqtt", "prometheus_client": "prometheus-client"}
+
+
+def check_declared(source: Source, declared: Iterable[str] = ()) -> list[Finding]:
+    """What is imported is declared: a package that came along with another may stay away tomorrow."""
+    known = {name.lower() for name in declared}
+    own = {PACKAGE, "tests", "scripts", "bench", "__future__", *sys.stdlib_module_names}
+    found = []
+    for each in imports(source):
+        top = each.module.split(".")[0]
+        if top not in own and DISTRIBUTIONS.get(top, top).lower() not in known:
+            found.append(source.finding(each.line, f"{top} is not declared in pyproject.toml"))
+    return found
+
+
 # --- floors -----------------------------------------------------------------------------------------------------------
 
 # The floors that each floor may import; its own is added unless the floor is one of rooms that do not know each other.
@@ -251,7 +268,13 @@ SPEAKS_OUT: Final = tuple(
     """.split()
 )
 DATABASES: Final = ("apsw", "sqlite3", "asyncpg", "psycopg", "duckdb", "pyarrow", "sqlalchemy")
-DATABASE_ROOMS: Final = {"apsw": "store.db", "asyncpg": "store.db", "duckdb": "store.lake", "pyarrow": "store.lake"}
+CONNECTIONS: Final = ("store.db", "store.dialect", "store.migrate")
+DATABASE_ROOMS: Final[dict[str, tuple[str, ...]]] = {
+    "apsw": CONNECTIONS,
+    "asyncpg": CONNECTIONS,
+    "duckdb": ("store.lake",),
+    "pyarrow": ("store.lake",),
+}
 SOCKET_CALLS: Final = re.compile(
     r"(^|\.)asyncio\.(open_connection|start_server|open_unix_connection|create_subprocess_\w+)$"
 )
@@ -264,16 +287,16 @@ def is_module(path: str, module: str) -> bool:
 
 
 def check_sockets(source: Source) -> list[Finding]:
-    """Below ports and web nobody opens a socket or starts a process; a database is opened in its own room of the store."""
+    """Below ports and web nobody opens a socket or starts a process; a database is opened in its own room."""
     local, found = names(source), []
     for each in imports(source):
         out = next((module for module in SPEAKS_OUT if is_module(each.path, module)), None)
         if out and source.floor not in OUTSIDE:
             found.append(source.finding(each.line, f"{out} is for ports and web"))
         database = next((module for module in DATABASES if is_module(each.path, module)), None)
-        if database and not is_module(source.room, DATABASE_ROOMS.get(database, "nowhere")):
-            owner = DATABASE_ROOMS.get(database, "nobody here")
-            found.append(source.finding(each.line, f"{database} is for {owner}"))
+        owners = DATABASE_ROOMS.get(database or "", ())
+        if database and not any(is_module(source.room, room) for room in owners):
+            found.append(source.finding(each.line, f"{database} is for {' and '.join(owners) or 'nobody here'}"))
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Call) and source.floor not in OUTSIDE and SOCKET_CALLS.search(dotted(node.func, local)):
             found.append(source.finding(node, f"{dotted(node.func, local)} is for ports and web"))
@@ -395,6 +418,7 @@ ROUND: Final = frozenset({400, 500})  # also honest quantities: they count only 
 STATUS_WORD: Final = re.compile(r"status|http_?code|response_?code", re.IGNORECASE)
 STATUS_ROOMS: Final[dict[str, str]] = {
     "web.problem": "the one place where an error becomes an answer",
+    "ports.webhooks": "reads what a subscriber answered: which refusals are final and which are worth another try",
 }
 
 
@@ -481,7 +505,7 @@ def check_suppressions(source: Source) -> list[Finding]:
 
 
 def check_fences(source: Source) -> list[Finding]:
-    """A broad `except` stands only at a named fence: `except Exception:  # fence: why`."""
+    """A broad `except` stands only at a fence (`except Exception:  # fence: why`), or clears up and raises again."""
     fenced = {line for line, comment in source.comments if re.search(r"#\s*fence:\s*\S.{3,}", comment)}
     local, found = names(source), []
     for node in ast.walk(source.tree):
@@ -492,7 +516,8 @@ def check_fences(source: Source) -> list[Finding]:
         else:
             continue
         broad = any(each is None or dotted(each, local) in {"Exception", "BaseException"} for each in caught)
-        if broad and node.lineno not in fenced:
+        raised_again = isinstance(node, ast.ExceptHandler) and ast.unparse(node.body[-1]) == "raise"
+        if broad and not raised_again and node.lineno not in fenced:
             found.append(source.finding(node, "a broad except without `# fence: why`"))
     return found
 

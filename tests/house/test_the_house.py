@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Iterable
@@ -71,22 +72,26 @@ def test_committed_files_name_no_machine_and_no_registry() -> None:
     )
 
 
-def test_every_dependency_has_its_why_and_every_why_its_dependency() -> None:
+def declared(*groups: str) -> set[str]:
+    """Return the names of the distributions that pyproject.toml asks for: at run time, and in these groups besides."""
     project = tomllib.loads((reading.ROOT / "pyproject.toml").read_text("utf-8"))
-    wanted = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
-    wanted += [line for group in project["dependency-groups"].values() for line in group]
-    declared = {re.split(r"[\s<>=!~;\[]", line)[0].lower() for line in wanted}
-    told = re.findall(
-        r"^- \*\*([^*]+)\*\*: \S.{20,}$", (reading.ROOT / "docs" / "dependencies.md").read_text("utf-8"), re.MULTILINE
-    )
-    browser = reading.ROOT / "ui" / "package.json"
-    if browser.is_file():
-        declared |= {
-            f"npm {name}" for name in re.findall(r'"([^"]+)": "[\^~]?\d', declared_part(reading.text_of(browser)))
-        }
-    assert {name.lower() for name in told} == declared
+    wanted = [*project["project"]["dependencies"]]
+    wanted += [line for group in groups for line in project["dependency-groups"][group]]
+    return {re.split(r"[\s<>=!~;\[]", line)[0].lower() for line in wanted}
 
 
-def declared_part(package: str) -> str:
-    """Return the part of a package.json that lists dependencies."""
-    return "".join(re.findall(r'"(?:devD|d)ependencies": \{[^}]*\}', package))
+def test_what_is_imported_is_declared() -> None:
+    expect_none(found for each in reading.package_sources() for found in rules.check_declared(each, declared()))
+    expect_none(found for each in reading.test_sources() for found in rules.check_declared(each, declared("dev")))
+
+
+def declared_by_the_browser_part() -> set[str]:
+    """Return what ui/package.json asks for, each as `npm NAME`."""
+    package = json.loads((reading.ROOT / "ui" / "package.json").read_text("utf-8"))
+    return {f"npm {name}" for part in ("dependencies", "devDependencies") for name in package.get(part, {})}
+
+
+def test_every_dependency_has_its_why_and_every_why_its_dependency() -> None:
+    page = (reading.ROOT / "docs" / "dependencies.md").read_text("utf-8")
+    told = {name.lower() for name in re.findall(r"^- \*\*([^*]+)\*\*: \S.{20,}$", page, re.MULTILINE)}
+    assert told == declared("dev", "build", "node") | declared_by_the_browser_part()

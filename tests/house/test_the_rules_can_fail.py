@@ -31,6 +31,10 @@ def check_system_names(source: Source) -> list[Finding]:
     return rules.check_system_names(source, ["air", "water"])
 
 
+def check_declared(source: Source) -> list[Finding]:
+    return rules.check_declared(source, ["PyLD", "prometheus-client"])
+
+
 PLANTED: list[tuple[Checker, str, str]] = [
     (rules.check_sockets, "services.broker", "import httpx"),
     (rules.check_sockets, "services.broker", "from urllib import request"),
@@ -63,7 +67,7 @@ PLANTED: list[tuple[Checker, str, str]] = [
     (rules.check_dialects, "store.entities", "match kind:\n    case 'sqlite':\n        pass"),
     (rules.check_status_codes, "web.ngsild", "answer(404)"),
     (rules.check_status_codes, "web.ngsild", "Response(status_code=400)"),
-    (rules.check_status_codes, "ports.webhooks", "ok = answer.status_code < 500"),
+    (rules.check_status_codes, "ports.mail", "ok = answer.status_code < 500"),
     (rules.check_status_codes, "services.broker", "from http import HTTPStatus\nx = HTTPStatus.NOT_FOUND"),
     (rules.check_status_codes, "values.errors", "status = 404"),
     (rules.check_names, "values.utils", "x = 1"),
@@ -85,6 +89,8 @@ PLANTED: list[tuple[Checker, str, str]] = [
     (rules.check_proper_names, "web.intake", "def from_chirpstack(): pass"),
     (rules.check_proper_names, "model.place", "# as in Samarkand"),
     (check_system_names, "services.broker", "if name == 'water': pass"),
+    (check_declared, "main", "import numpy.linalg"),
+    (check_declared, "main", "def f() -> None:\n    from anyio import run"),
     (check_floors, "values.instants", "from shahar.model import entity"),
     (check_floors, "model.entity", "import shahar.store.db"),
     (check_floors, "systems.air", "from shahar.values import instants"),
@@ -121,6 +127,7 @@ HONEST: list[tuple[Checker, str, str]] = [
     (rules.check_suppressions, "main", "import x  # noqa: F401 -- the door of the room\n# a word about noqa"),
     (rules.check_suppressions, "main", "import x  # type: ignore[import-untyped]  # -- ships no types"),
     (rules.check_fences, "main", "try:\n    f()\nexcept Exception:  # fence: a system must not stop another\n    pass"),
+    (rules.check_fences, "main", "try:\n    f()\nexcept BaseException:\n    g()\n    raise"),
     (rules.check_fences, "main", "try:\n    f()\nexcept ValueError:\n    pass"),
     (rules.check_docstrings, "main", "'''The command.'''"),
     (rules.check_docstrings, "systems", ""),
@@ -130,6 +137,7 @@ HONEST: list[tuple[Checker, str, str]] = [
     (rules.check_proper_names, "web.pages.resident", "NAME = 'Tashkent'"),
     (rules.check_proper_names, "model.place", "heliumlike = 1"),
     (check_system_names, "systems.water", "NAME = 'water'"),
+    (check_declared, "main", "import json\nfrom pyld import jsonld\nimport prometheus_client\nfrom . import web"),
     (check_floors, "model.entity", "from shahar.values import instants\nimport json"),
     (check_floors, "model.entity", "from shahar.model import change"),
     (check_floors, "systems.air.rules", "from shahar.kit import System\nfrom . import words"),

@@ -1,5 +1,6 @@
-// Fails unless every language says every word: the same keys, the same {names} in each text, all plural forms a language has.
-import { readFileSync } from 'node:fs'
+// Fails unless every language says every word: the same keys, the same {names} in each text, all plural forms a language has;
+// and when a word is said nowhere.
+import { readdirSync, readFileSync } from 'node:fs'
 
 const LANGUAGES = ['uz', 'uz-Cyrl', 'ru', 'kaa', 'en']
 const FORMS = { ru: 3, en: 2 } // the other three have one form after a number
@@ -23,6 +24,11 @@ for (const tag of LANGUAGES) {
     if (/[‘’`']/.test(text)) faults.push(`${tag}: ${key} has a quotation mark where U+02BB or U+02BC belongs`)
   }
 }
+const COMPOSED = /^(state|age|month)\./ // put together from a part that is not in the source
+const source = new URL('../src/', import.meta.url)
+const written = readdirSync(source, { recursive: true }).filter((name) => /\.(ts|svelte)$/.test(name)).map((name) => readFileSync(new URL(name.replaceAll('\\', '/'), source), 'utf8')).join('')
+for (const key of keys) if (!COMPOSED.test(key) && !written.includes(`'${key}'`)) faults.push(`${key} is said nowhere`)
+
 for (const fault of faults) console.error(fault)
 console.log(`words: ${keys.size} keys in ${LANGUAGES.length} languages, ${faults.length} faults`)
 process.exit(faults.length ? 1 : 0)

@@ -135,7 +135,7 @@ LOCAL: Final = Actor("local", "key", "administrator on this machine", EVERYTHING
 
 def may(actor: Actor, target: Target) -> Verdict:
     """The only decision on access in the house."""
-    if actor.device is not None and target.device != actor.device:
+    if actor.device is not None and target.device != actor.device and not (target.door and target.device is None):
         return _refused(actor, target, f"a device acts for itself alone ({actor.device})")
     held = _types_held(actor, target.act, target.resource, target.tenant)
     if held is None or _fit(held, target):

@@ -132,6 +132,8 @@ def parse_types(kinds: Any, context: Context) -> list[str]:
     listed = kinds if isinstance(kinds, list) else [kinds]
     if not listed or not all(isinstance(kind, str) and kind for kind in listed) or len(listed) > INSTANCES_MAX:
         raise Invalid("a type is a name or a list of names", field="type", rule="ETSI GS CIM 009 clause 5.2.4")
+    if not {"id", "type"}.isdisjoint(listed):
+        raise Invalid("id and type are keywords, not types", field="type", rule="ETSI GS CIM 009 clause 4.6.2")
     return list(dict.fromkeys(context.expand(kind) for kind in listed))
 
 

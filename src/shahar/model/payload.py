@@ -10,6 +10,7 @@ Does not: look at what the members mean; repair anything. A member told twice co
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn
 
@@ -18,6 +19,8 @@ from shahar.values.errors import Invalid
 LARGEST: Final = 64 * 1024
 DEEPEST: Final = 32
 _WHOLE: Final = 2**63
+_UNKEPT: Final = re.compile("[\0\ud800-\udfff]")
+_SUSPECT: Final = re.compile(rb"\\u|[0-9]{19}|[0-9][eE]")  # without these no text and no number can be out of bounds
 
 
 def read_object(body: bytes, field: str | None = None) -> dict[str, Any]:
@@ -30,7 +33,8 @@ def read_object(body: bytes, field: str | None = None) -> dict[str, Any]:
         raise Invalid("this is not JSON", field=field, rule="a JSON object in UTF-8") from None
     if not isinstance(found, dict):
         raise Invalid("this is JSON, but not an object", field=field, rule="a JSON object in UTF-8")
-    _walk(found, field)
+    if body.count(b"{") + body.count(b"[") > DEEPEST or _SUSPECT.search(body):
+        _walk(found, field)
     return found
 
 
@@ -70,22 +74,28 @@ def _walk(found: dict[str, Any], field: str | None) -> None:
     """Hold every value inside against the bounds, without recursion."""
     level: list[Any] = [found]
     for _ in range(DEEPEST):
-        level = [inner for outer in level for inner in _inside(outer, field)]
-        if not level:
+        below: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                below += value
+                below += value.values()
+            elif isinstance(value, list):
+                below += value
+            else:
+                _hold(value, field)
+        if not below:
             return
+        level = below
     raise Invalid("it is nested too deeply", field=field, rule=f"at most {DEEPEST} levels")
 
 
-def _inside(value: Any, field: str | None) -> list[Any]:
-    """What a value holds; Invalid when the value itself may not be."""
-    if isinstance(value, dict):
-        return [*value, *value.values()]
-    if isinstance(value, list):
-        return value
-    if isinstance(value, str) and ("\0" in value or any("\ud800" <= sign <= "\udfff" for sign in value)):
-        raise Invalid("text holds a sign that cannot be kept", field=field, rule="no NUL, no lone surrogate")
-    if isinstance(value, int) and not -_WHOLE <= value < _WHOLE:
-        raise Invalid("a whole number is too large", field=field, rule="64 bits")
-    if isinstance(value, float) and value - value != 0:
+def _hold(value: str | float | None, field: str | None) -> None:
+    """Invalid when a single value is none that can be kept."""
+    if isinstance(value, str):
+        if _UNKEPT.search(value):
+            raise Invalid("text holds a sign that cannot be kept", field=field, rule="no NUL, no lone surrogate")
+    elif isinstance(value, int):
+        if not -_WHOLE <= value < _WHOLE:
+            raise Invalid("a whole number is too large", field=field, rule="64 bits")
+    elif value is not None and value - value != 0:
         raise Invalid("a number is too large", field=field, rule="a finite number")
-    return []

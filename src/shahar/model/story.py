@@ -5,14 +5,14 @@ uplink, decoded values and entity attributes that it must yield. A story (`stori
 
     story   A frame told again changes nothing
     day     2023-01-04
-    device  cellar buildings.elsys-ems
-    21:31   uplink cellar ems-dry.json              # the message of a sample; its instant is the story's
-    21:31   expect cellar temperature = 7 CEL
-    21:40   says   cellar {"temperature": 8}        # a message written out; its own instant counts when it has one
-    21:50   uplink cellar ems-later.json at 21:20   # measured earlier than it arrives
-    21:51   refuse cellar {"dev_eui": 1}            # must be refused as a whole
-    22:11   expect cellar temperature age 40 min
-    22:11   expect cellar co2 absent
+    device  bay parking.sensor
+    21:31   uplink bay taken.json              # the message of a sample; its instant is the story's
+    21:31   expect bay fillingLevel = 90 CMT
+    21:40   says   bay {"level": 8}            # a message written out; its own instant counts when it has one
+    21:50   uplink bay free.json at 21:20      # measured earlier than it arrives
+    21:51   refuse bay {"level": "high"}       # must be refused as a whole
+    22:11   expect bay fillingLevel age 31 min
+    22:11   expect bay temperature absent
 
 Hours count from midnight of `day` in UTC and may pass 24. Alarms and deadlines join the language with the issues that
 bring them. Promises: pure; the same story always ends the same; a failed expectation names its line, what was expected

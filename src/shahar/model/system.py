@@ -371,11 +371,11 @@ class Catalogue(_Frozen):
         return _one("envelope", name, ((one.name, one) for one in self.envelopes))
 
     def decoder(self, name: str) -> Decoder:
-        """The decoder of a full name such as `buildings.elsys`."""
+        """The decoder of a full name such as `parking.sensor`."""
         return _one("decoder", name, ((one.name, one) for each in self.systems for one in each.decoders))
 
     def profile(self, name: str) -> Profile:
-        """The shipped profile of a full name such as `buildings.elsys-ems`."""
+        """The shipped profile of a full name such as `parking.bay`."""
         return _one("profile", name, ((one.name, one) for each in self.systems for one in each.profiles))
 
     def model(self, type_: str) -> Model:

@@ -9,7 +9,8 @@ different devices at once. A lost broker is tried again with growing, jittered w
 once when it rises.
 Does not: decode, judge or keep a message; publish; promise an order between a message and one given again; survive a
 `receive` that fails for ever for one message (so `receive` must fence the decoders). Retained messages are passed over:
-they have no instant, and a live one has come before. QoS 0 messages are dropped and counted when QUEUE of them wait.
+they have no instant, and a live one has come before. Memory is bounded: when `queue` messages wait, those of QoS 0 are
+dropped and counted, and one of QoS 1 makes us leave, and take from the broker again what we had not acknowledged.
 
 On gmqtt: brokers use their packet identifiers anew on each connection, so that an acknowledgement which came late could
 hit another message; therefore each connection is a client object of its own, which never reconnects by itself. It
@@ -38,7 +39,6 @@ from shahar.values.instants import Instant
 TOPICS: Final = "up/+/#"
 """Matches `up/{device}` too; a second filter beside it would make some brokers deliver everything twice."""
 CLIENT_ID: Final = "shahar-intake"
-QUEUE: Final = 4096
 
 Receive = Callable[[str, str, bytes, Instant], Awaitable[None]]
 """Given device, topic, payload and the instant of arrival; returns when the message is durable."""
@@ -106,10 +106,12 @@ class Consumer:
         *,
         client_id: str = CLIENT_ID,
         in_flight: int = 512,
-        calm_s: float = 15.0,
+        queue: int = 4096,
+        calm_s: float = 40.0,
     ) -> None:
-        self._address, self._client_id, self._in_flight = address(url), client_id, in_flight
-        self._receive, self.now, self._calm_s = receive, now, calm_s
+        self._address, self._client_id = address(url), client_id
+        self.in_flight, self.queue, self._calm_s = in_flight, queue, calm_s
+        self._receive, self.now = receive, now
         self._task: asyncio.Task[None] | None = None
         self._connected = asyncio.Event()
         self._fallen: _Fall | None = _Fall("start")
@@ -153,7 +155,7 @@ class Consumer:
             self._wait_s = min(self._wait_s * 2, _LONGEST_WAIT_S)
 
     async def _one_connection(self) -> _Fall:
-        link = _Link(self, self._address, self._client_id, self._in_flight)
+        link = _Link(self, self._address, self._client_id)
         try:
             await link.open()
             self._connected.set()
@@ -199,28 +201,17 @@ class Consumer:
         else:
             self.counts["received"] += 1
 
-    def sift(self, waiting: int, qos: int, flags: dict[str, Any]) -> bool:
-        """Whether a message that has come is to be received."""
-        self.counts["again"] += flags["dup"]
-        if flags["retain"]:
-            self.counts["retained"] += 1
-            return False
-        if not qos and waiting >= QUEUE:
-            self.counts["dropped"] += 1
-            return False
-        return True
-
 
 class _Link:
     """One connection, from CONNECT to its loss; `fallen` tells why it was lost."""
 
-    def __init__(self, consumer: Consumer, at: Address, client_id: str, in_flight: int) -> None:
+    def __init__(self, consumer: Consumer, at: Address, client_id: str) -> None:
         loop = asyncio.get_running_loop()
         self.fallen: asyncio.Future[_Fall] = loop.create_future()
         self._consumer, self._at = consumer, at
         self._granted: asyncio.Future[tuple[int, ...]] = loop.create_future()
         self._closed = asyncio.Event()
-        self._room = asyncio.Semaphore(in_flight)
+        self._room = asyncio.Semaphore(consumer.in_flight)
         self._last: dict[str, asyncio.Future[None]] = {}  # of each device, the message behind which the next one waits
         self._waiting = self._busy = 0
         self._client = self._new_client(client_id)
@@ -287,7 +278,7 @@ class _Link:
 
     async def _message(self, _client: Any, topic: str | bytes, payload: bytes, qos: int, flags: dict[str, Any]) -> int:
         """Receive one message in its turn; gmqtt acknowledges when this returns."""
-        if self._consumer.sift(self._waiting, qos, flags):
+        if self._welcome(qos, flags):
             self._waiting += 1
             text = topic if isinstance(topic, str) else topic.decode(errors="backslashreplace")
             done = await self._in_turn(text, payload)
@@ -295,6 +286,21 @@ class _Link:
             if not done:
                 await self._closed.wait()
         return 0
+
+    def _welcome(self, qos: int, flags: dict[str, Any]) -> bool:
+        """Whether a message is to be received, or left."""
+        counts = self._consumer.counts
+        counts["again"] += flags["dup"]
+        if flags["retain"]:
+            counts["retained"] += 1
+            return False
+        if self._waiting < self._consumer.queue:
+            return True
+        if qos:
+            self._fall(_Fall(f"more than {self._consumer.queue} messages wait", ours=True))
+            return True
+        counts["dropped"] += 1
+        return False
 
     async def _in_turn(self, topic: str, payload: bytes) -> bool:
         """Wait for the device's earlier messages and for room; whether the message may be acknowledged."""

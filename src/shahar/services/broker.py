@@ -21,7 +21,7 @@ from shahar.model import change as changes
 from shahar.model import query as q
 from shahar.model.change import Applied, Change
 from shahar.model.entity import Doc, Instance
-from shahar.store import entities, history, journal, tenants
+from shahar.store import entities, history, journal, records, tenants
 from shahar.store.db import Database, Tx
 from shahar.values.errors import NotFound, ShaharError
 from shahar.values.instants import Instant
@@ -41,6 +41,16 @@ class Evolution:
     series: dict[str, list[Instance]]
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How a frame of a device is told from its repetition: the same `frame` within `within_us` microseconds is the same one."""
+
+    device: str
+    frame: str
+    at: Instant
+    within_us: int
+
+
 @dataclass(slots=True)
 class Broker:
     """Changes and questions of the city's state, on one store."""
@@ -58,6 +68,14 @@ class Broker:
     async def change(self, tenant: str, wish: Change, at: Instant) -> Applied:
         """Do one change; raises what it failed with."""
         return await self.db.write(lambda tx: _apply_one(tx, tenant, wish, at))
+
+    async def observe(self, tenant: str, wish: Change, at: Instant, mark: Mark | None = None) -> int:
+        """Keep a device's reading unless its frame was told before; how many values were new."""
+        return await self.db.write(lambda tx: _observe(tx, tenant, wish, at, mark))
+
+    async def observe_many(self, readings: Sequence[tuple[str, Change, Mark | None, Instant]]) -> int:
+        """Readings (tenant, change, mark, instant of arrival) in one transaction; how many values were new."""
+        return await self.db.write(lambda tx: sum(_observe(tx, tenant, wish, at, mark) for tenant, wish, mark, at in readings))
 
     async def get(self, tenant: str, entity_id: str) -> Doc:
         """The entity's document; NotFound."""
@@ -132,6 +150,17 @@ def _apply_one(tx: Tx, tenant: str, wish: Change, at: Instant, update: bool = Fa
     if applied.changed:
         _write(tx, number, wish.id, held, applied, at)
     return applied
+
+
+def _observe(tx: Tx, tenant: str, wish: Change, at: Instant, mark: Mark | None) -> int:
+    if mark is not None:
+        number = tenants.make(tx, tenant, at)
+        last = records.get(tx, "frame", number, mark.device)
+        if last is not None and last["frame"] == mark.frame and abs(mark.at - last["at"]) <= mark.within_us:
+            return 0
+        records.put(tx, "frame", number, mark.device, {"frame": mark.frame, "at": mark.at}, at, journaled=False)
+    applied = _apply_one(tx, tenant, wish, at)
+    return len(applied.set) + len(applied.late)
 
 
 def _write(tx: Tx, tenant: int, entity_id: str, held: entities.Held | None, applied: Applied, at: Instant) -> None:

@@ -179,6 +179,10 @@ class Database:
         self._release()
         self._writer = None
 
+    def running(self) -> bool:
+        """Whether the writer takes changes."""
+        return self._writer is not None and self._writer.is_alive()
+
     def on_commit(self, listener: Callable[[], None]) -> None:
         """Call `listener` in the event loop after each commit; it must not wait."""
         self._listeners.append(listener)

@@ -66,7 +66,7 @@ ADDRESS_BYTES: Final = _request(
 HEADERS_BYTES: Final = _request(
     "headers_bytes", 16 * KIB, "bytes", TooLarge, "all header fields together; contexts and keys fit many times"
 )
-HEADERS: Final = _request("headers", 100, "fields", TooLarge, "browsers behind two proxies send about 40")
+HEADERS: Final = _request("headers", 100, "fields", TooLarge, "each is looked at for every request")
 BODY_BYTES: Final = _request(
     "body_bytes", 4 * MIB, "bytes", TooLarge, "one entity, subscription or query; kept in memory while it is read"
 )
@@ -83,7 +83,11 @@ BATCH_ENTITIES: Final = _request(
 
 _document = _Part("A document")
 JSON_DEPTH: Final = _document(
-    "json_depth", 64, "levels", TooLarge, "the deepest real models have about 12; walks over documents recurse"
+    "json_depth",
+    64,
+    "levels",
+    TooLarge,
+    "the deepest example of our Smart Data Models has 9; walks over documents recurse",
 )
 STRING_BYTES: Final = _document(
     "string_bytes", 256 * KIB, "bytes", TooLarge, "one text; pictures and files do not belong in an attribute"
@@ -96,7 +100,7 @@ NAME_CHARS: Final = _document(
     "name_chars", 1_024, "characters", Invalid, "an attribute's, type's or dataset's whole IRI; kept for ever once seen"
 )
 TENANT_CHARS: Final = _document(
-    "tenant_chars", 64, "characters", Invalid, "a tenant's name stands in addresses, topics and file names"
+    "tenant_chars", 63, "characters", Invalid, "a tenant's name stands in addresses, topics and file names"
 )
 ENTITY_TYPES: Final = _document(
     "entity_types", 32, "types", TooLarge, "types of one entity; each is a row of the index of types"
@@ -111,7 +115,11 @@ ATTRIBUTE_INSTANCES: Final = _document(
 ATTRIBUTE_LEVELS: Final = _document("attribute_levels", 8, "levels", TooLarge, "attributes of attributes")
 LANGUAGES: Final = _document("languages", 100, "languages", TooLarge, "entries of one language map")
 GEOMETRY_POSITIONS: Final = _document(
-    "geometry_positions", 10_000, "positions", TooLarge, "a district's outline has about 2 000"
+    "geometry_positions",
+    10_000,
+    "positions",
+    TooLarge,
+    "the largest outline of a district that we ship has 1 530; exact predicates visit each",
 )
 
 _question = _Part("A question")
@@ -133,7 +141,7 @@ QUERY_S: Final = _question("query_s", 15, "s", TooComplex, "a question holds one
 
 _context = _Part("Contexts")
 CONTEXT_BYTES: Final = _context(
-    "context_bytes", MIB, "bytes", TooLarge, "one @context document; the largest published ones have 250 KiB"
+    "context_bytes", MIB, "bytes", TooLarge, "one @context document; it is parsed in memory"
 )
 CONTEXT_TERMS: Final = _context(
     "context_terms", 20_000, "terms", TooLarge, "terms of one compiled context; it stays in memory"
@@ -214,11 +222,9 @@ RATE_ADDRESS: Final = _rate(
     100,
     "requests/s",
     TooFast,
-    "one address (IPv6: one /64) without a credential; a school behind one address fits",
+    "one address (IPv6: one /64) without a credential; many people may share it",
 )
-BURST_ADDRESS: Final = _rate(
-    "burst_address", 400, "requests", TooFast, "at once; a first page with its map asks for about 100"
-)
+BURST_ADDRESS: Final = _rate("burst_address", 400, "requests", TooFast, "at once; a page and its map are many requests")
 RATE_ACTOR: Final = _rate("rate_actor", 2_000, "requests/s", TooFast, "one person or key; more goes in batches")
 BURST_ACTOR: Final = _rate("burst_actor", 10_000, "requests", TooFast, "at once")
 RATE_DEVICE: Final = _rate(

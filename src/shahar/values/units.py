@@ -8,8 +8,8 @@ month).
 Source: UNECE Recommendation 20 "Codes for Units of Measure Used in International Trade", revision 17 (2021), common
 codes, as NGSI-LD's `unitCode` asks (ETSI GS CIM 009 clause 4.5.2). Factors: BIPM, The International System of
 Units, 9th edition, 2019, and the international table calorie of 4.1868 J. One code is ours because Recommendation
-20 has none: `X_GCAL`, the gigacalorie in which heat is metered and billed in Uzbekistan; the prefix X_ marks it as
-private.
+20 has none: `X_GCAL`, the gigacalorie, in which district heat is still metered and billed in many countries; the
+prefix X_ marks it as private.
 """
 
 from __future__ import annotations

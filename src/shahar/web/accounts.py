@@ -210,7 +210,7 @@ def _accounts(request: Request) -> Accounts:
 
 
 def _at(request: Request) -> Instant:
-    at: Instant = request.scope["shahar.parts"].now()
+    at: Instant = request.scope["shahar.parts"].wall()
     return at
 
 

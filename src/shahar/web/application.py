@@ -10,18 +10,27 @@ Does not: know what a handler does. Pages and streams are Starlette's, under the
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request as StarletteRequest
+from starlette.responses import JSONResponse, RedirectResponse
+from starlette.responses import Response as StarletteResponse
+from starlette.routing import BaseRoute, Mount
+from starlette.routing import Route as StarletteRoute
+from starlette.staticfiles import StaticFiles
 
+from shahar import __version__
 from shahar.model import access
-from shahar.model.access import Target
+from shahar.model.access import Act, Target
 from shahar.values import bounds
-from shahar.values.errors import Malformed, NotFound, TooLarge, Unauthenticated, WrongMethod
+from shahar.values.errors import Malformed, NotFound, ShaharError, TooLarge, Unauthenticated, Unavailable, WrongMethod
 from shahar.web import problem, session
 from shahar.web.exchange import Params, Parts, Request, Response
 from shahar.web.rates import Rates
@@ -31,6 +40,9 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+Endpoint = Callable[[StarletteRequest], Awaitable[StarletteResponse]]
+Table = Sequence[tuple[Sequence[str], str, Endpoint, tuple[Act, str] | None]]
 
 HOT_PREFIXES: Final = ("/ngsi-ld/", "/intake/")
 _TENANT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,62}", re.ASCII)
@@ -98,7 +110,7 @@ class Application:
             if len(scope["raw_path"]) + len(scope["query_string"]) > bounds.ADDRESS_BYTES:
                 raise TooLarge("the address is too long", rule=f"at most {bounds.ADDRESS_BYTES} bytes")
             at = self.parts.now()
-            actor = await self._who(scope, at)
+            actor = await self._who(scope)
             if scope["path"].startswith(HOT_PREFIXES):
                 return await self._hot(scope, receive, actor, at)
         except Gone:
@@ -108,15 +120,14 @@ class Application:
         scope["shahar.actor"], scope["shahar.parts"] = actor, self.parts
         return await self._cold(scope, receive, send)
 
-    async def _who(self, scope: Scope, at: int) -> access.Actor:
-        peer = session.peer_of(scope)
+    async def _who(self, scope: Scope) -> access.Actor:
+        peer, at = session.peer_of(scope), self.parts.wall()
         try:
             actor = await session.identify(scope, self.parts.accounts, at)
         except Unauthenticated:
             self.rates.take_attempt(peer, at)
             raise
-        if actor.kind != "open":
-            self.rates.take(actor, peer, at)
+        self.rates.take(actor, peer, at)
         return actor
 
     async def _cold(self, scope: Scope, receive: Receive, send: Send) -> int:
@@ -134,10 +145,7 @@ class Application:
         route, args = self._route(scope)
         headers = _headers(scope)
         tenant = _tenant(headers)
-        if not route.typed:
-            access.demand(actor, Target(route.act, route.resource, tenant))
-        elif actor.kind == "anonymous" and not actor.scopes:
-            access.demand(actor, Target(route.act, route.resource, tenant))
+        access.demand(actor, Target(route.act, route.resource, tenant, door=route.typed))
         body = await _body(receive, headers, route.body_bytes) if route.method in {"POST", "PATCH", "PUT"} else b""
         headers[":query"] = scope["query_string"].decode("latin-1")
         request = Request(
@@ -220,3 +228,75 @@ async def _lifespan(receive: Receive, send: Send) -> None:
         await send({"type": message["type"] + ".complete"})
         if message["type"] == "lifespan.shutdown":
             return
+
+
+# -- pages, files, streams: Starlette's part, under the same rights ------------------------------------------------------------
+
+
+def pages(tables: Sequence[Table], folders: Mapping[str, Path], registry: CollectorRegistry, ready: Callable[[], Mapping[str, bool]]) -> Starlette:
+    """Everything that is not hot: the page tables (methods, path, endpoint, right), static folders, health and metrics."""
+    routes: list[BaseRoute] = [
+        StarletteRoute(path, guarded(endpoint, right), methods=list(methods)) for table in tables for methods, path, endpoint, right in table
+    ]
+    routes += [
+        StarletteRoute("/health", health),
+        StarletteRoute("/ready", _ready(ready)),
+        StarletteRoute("/metrics", guarded(_metrics(registry), ("read", "metrics"))),
+    ]
+    routes += [Mount(path, StaticFiles(directory=folder)) for path, folder in folders.items() if folder.is_dir()]
+    return Starlette(routes=routes, exception_handlers={ShaharError: _problem, 404: _nothing, 405: _nothing})
+
+
+def guarded(endpoint: Endpoint, right: tuple[Act, str] | None) -> Endpoint:
+    """The endpoint behind its right; None: public. A browser that is not signed in is shown where to sign in."""
+    if right is None:
+        return endpoint
+
+    async def behind(request: StarletteRequest) -> StarletteResponse:
+        actor: access.Actor = request.scope["shahar.actor"]
+        try:
+            access.demand(actor, Target(right[0], right[1], access.DEFAULT_TENANT))
+        except Unauthenticated:
+            if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+                return RedirectResponse("/signin", 303)
+            raise
+        return await endpoint(request)
+
+    return behind
+
+
+async def _problem(request: StarletteRequest, failure: Exception) -> StarletteResponse:
+    return _dressed(problem.answer(failure, request.method, request.url.path))
+
+
+async def _nothing(request: StarletteRequest, failure: Exception) -> StarletteResponse:
+    kind = NotFound if getattr(failure, "status_code", problem.LOOKED_FOR) == problem.LOOKED_FOR else WrongMethod
+    return _dressed(problem.answer(kind(f"there is nothing at {request.url.path:.200} for {request.method}", field="path")))
+
+
+def _dressed(answer: Response) -> StarletteResponse:
+    return StarletteResponse(answer.body, answer.status, {name.decode(): value.decode() for name, value in answer.headers})
+
+
+async def health(_request: StarletteRequest) -> StarletteResponse:
+    """GET /health: the process answers."""
+    return JSONResponse({"status": "ok", "version": __version__})
+
+
+def _ready(ready: Callable[[], Mapping[str, bool]]) -> Endpoint:
+    async def endpoint(_request: StarletteRequest) -> StarletteResponse:
+        """GET /ready: each part, and whether all of them work."""
+        parts = dict(ready())
+        if not all(parts.values()):
+            raise Unavailable("not ready: " + ", ".join(name for name, fine in parts.items() if not fine))
+        return JSONResponse({"status": "ready", "parts": parts})
+
+    return endpoint
+
+
+def _metrics(registry: CollectorRegistry) -> Endpoint:
+    async def endpoint(_request: StarletteRequest) -> StarletteResponse:
+        """GET /metrics in Prometheus' text format."""
+        return StarletteResponse(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    return endpoint

@@ -7,7 +7,7 @@ Source: ASGI 3.0; ETSI GS CIM 009 clause 6.3.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_to_bytes
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from shahar.services.runner import Runner
     from shahar.services.subscriptions import Subscriptions
     from shahar.values.instants import Instant
+    from shahar.web.operations import Operations
 
 JSON: Final = "application/json"
 LD_JSON: Final = "application/ld+json"
@@ -35,17 +36,18 @@ QUERY_BYTES_MAX: Final = 8_192
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the web floor works with, put together by main. `now()` is the clock; in the demo it is the demo's own."""
+    """What the web floor works with, put together by main. `now()` is the city's clock, in the demo the demo's own; `wall()` is the real
+    one, by which sessions, links and rates are counted."""
 
     now: Callable[[], Instant]
+    wall: Callable[[], Instant]
     broker: Broker
     contexts: Contexts
     accounts: Accounts
     subscriptions: Subscriptions
     devices: Devices
     runner: Runner
-    face: Mapping[str, Any] = field(default_factory=dict)
-    """What pages need besides: the city document, systems, words (see web/operations.py and web/resident.py)."""
+    operations: Operations
 
 
 class Params:

@@ -178,6 +178,9 @@ def test_a_device_acts_for_itself_alone() -> None:
     check(who, Target("write", "intake", "buxoro", device="meter-8"), False)
     check(who, Target("write", "intake", "buxoro"), False)
     check(who, Target("write", "intake", "", device="meter-7"), False)
+    check(who, Target("write", "intake", "buxoro", door=True), True)
+    check(who, Target("write", "intake", "buxoro", device="meter-8", door=True), False)
+    check(who, Target("read", "intake", "buxoro", door=True), False)
     check(actor(*granted("administrator", "*"), device="meter-7"), Target("read", "entities"), False)
 
 

@@ -28,7 +28,7 @@ export function nameMarks(layers: Record<LayerName, GeoJSON.FeatureCollection>, 
   const named = (one: GeoJSON.Feature): string => name(one.properties?.name as Words)
   const units = layers.units.features.map((one) => {
     const quiet = silent.has(String(one.properties?.soato))
-    return point(...at(one), { kind: 'unit', order: 0, label: quiet ? `${named(one)}\n${words.noData}` : named(one) })
+    return point(...at(one), { kind: 'unit', order: 0, label: named(one), longer: quiet ? `${named(one)}\n${words.noData}` : named(one) })
   })
   const districts = layers.districts.features.map((one) => {
     const own = one.properties?.parent === unit

@@ -15,7 +15,7 @@ const kind = (...names: string[]): ExpressionSpecification => ['in', ['get', 'ki
 function sources(): Record<string, SourceSpecification> {
   const plain = (): SourceSpecification => ({ type: 'geojson', data: EMPTY })
   const clustered: SourceSpecification = {
-    type: 'geojson', data: EMPTY, cluster: true, clusterRadius: 26, clusterMaxZoom: CLUSTER_TO_ZOOM,
+    type: 'geojson', data: EMPTY, cluster: true, clusterRadius: 38, clusterMaxZoom: CLUSTER_TO_ZOOM,
     clusterProperties: { worst: ['max', ['get', 'rank']], bad: ['+', ['case', ['>=', ['get', 'rank'], 3], 1, 0]] },
   }
   return { units: plain(), districts: plain(), rivers: plain(), lakes: plain(), metro: plain(), names: plain(), things: clustered, far: plain(), chosen: plain() }
@@ -41,8 +41,8 @@ function metro(palette: Palette): LayerSpecification[] {
   return [
     { id: 'metro-lines', type: 'line', source: 'metro', minzoom: CITY_ZOOM + 0.6, filter: ['==', ['geometry-type'], 'LineString'], layout: { 'line-join': 'round', 'line-cap': 'round' },
       paint: { 'line-color': palette('--map-metro'), 'line-width': ['interpolate', ['linear'], ['zoom'], 9, 1.2, 10, 2, 13, 3] } },
-    { id: 'metro-stations', type: 'circle', source: 'metro', minzoom: 10, filter: ['==', ['geometry-type'], 'Point'],
-      paint: { 'circle-radius': ['interpolate', ['linear'], ['zoom'], 10, 2.2, 13, 4], 'circle-color': palette('--map-station') } },
+    { id: 'metro-stations', type: 'circle', source: 'metro', minzoom: 9.4, filter: ['==', ['geometry-type'], 'Point'],
+      paint: { 'circle-radius': ['interpolate', ['linear'], ['zoom'], 9.4, 1.6, 10, 2.2, 13, 4], 'circle-color': palette('--map-station') } },
   ]
 }
 
@@ -60,7 +60,7 @@ function names(palette: Palette): LayerSpecification[] {
   return [
     text('names-far', kind('far'), [CITY_ZOOM, 24], 11, palette('--ink-3'), palette('--map-ground'), spaced),
     text('names-own', kind('own'), [CITY_ZOOM + 0.8, 24], 12, palette('--ink-2'), halo, { 'text-variable-anchor': ['center', 'top', 'bottom', 'left', 'right'], 'text-radial-offset': 1.1, 'text-padding': 1 }),
-    text('names-units', kind('unit'), [3, CITY_ZOOM], 12, palette('--ink-2'), palette('--map-country')),
+    text('names-units', kind('unit'), [3, CITY_ZOOM], 12, palette('--ink-2'), palette('--map-country'), { 'text-field': ['step', ['zoom'], ['get', 'label'], 6.4, ['get', 'longer']], 'text-size': ['interpolate', ['linear'], ['zoom'], 5, 11, 7, 12], 'text-padding': 1, 'text-variable-anchor': ['center', 'top', 'bottom', 'left', 'right'], 'text-radial-offset': 0.8 }),
     text('names-towns', kind('town'), [6.4, CITY_ZOOM + 0.6], 11, palette('--ink-3'), palette('--map-country'), spaced),
     text('names-stations', kind('station'), [12.4, 24], 11, palette('--ink-3'), halo, { 'text-offset': [0, 1], 'text-anchor': 'top', 'text-font': REGULAR }),
     text('names-places', kind('place'), [5, 24], 12, palette('--ink-2'), palette('--map-ground'), { 'text-offset': [0, 2.8], 'text-anchor': 'top', 'text-max-width': 20, 'text-allow-overlap': true }),
@@ -90,4 +90,5 @@ export function mapStyle(palette: Palette, unit: string, silent: string[]): Styl
 }
 
 export const PRESSED = ['chosen', 'loud', 'far', 'quiet', 'clusters']
+export const BORDERS = ['far-districts', 'own-districts']
 export const METRO = ['metro-lines', 'metro-stations', 'names-stations']

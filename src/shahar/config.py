@@ -1,0 +1,127 @@
+"""One frozen record of settings, from three places with one name each: option `--mqtt-port`, `SHAHAR_MQTT_PORT`, `mqtt_port` in shahar.toml.
+
+Promises: an option wins over the environment, the environment over the file, the file over the default; an unknown name is an error that
+names the nearest known one; a value of the wrong kind says which. `SHAHAR_TEST_*` belongs to the tests and is passed over.
+Refuses: settings that change while we run; secrets on the command line.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final, get_type_hints
+
+from shahar.values.errors import Invalid
+
+PREFIX: Final = "SHAHAR_"
+TEST_PREFIX: Final = "SHAHAR_TEST_"
+FILE: Final = "shahar.toml"
+
+
+def _setting(default: Any, text: str, choices: tuple[str, ...] = ()) -> Any:
+    return field(default=default, metadata={"help": text, "choices": choices})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set; each field's metadata holds its sentence of help."""
+
+    host: str = _setting("127.0.0.1", "address to listen on for HTTP")
+    port: int = _setting(8080, "port to listen on for HTTP")
+    data: Path = _setting(Path("data"), "folder of everything that is kept")
+    mqtt: str = _setting("embedded", "embedded, off, or the mqtt://user:password@host:port of a broker")
+    mqtt_host: str = _setting("127.0.0.1", "address on which the embedded MQTT server listens")
+    mqtt_port: int = _setting(1883, "port of the embedded MQTT server")
+    sync_interval: float = _setting(1.0, "seconds of acknowledged MQTT messages that a power cut may cost")
+    contexts: Path | None = _setting(None, "JSON file {address: path} of @context documents that are read from disk")
+    access: str = _setting("closed", "who may without a credential: closed, public-read, open (loopback only)", ("closed", "public-read", "open"))
+    outbound_allow: tuple[str, ...] = _setting((), "networks (CIDR, by comma) that we may send to although they are private")
+    systems: Path | None = _setting(None, "folder with more city systems")
+    speed: float = _setting(60.0, "demo: how fast its clock goes until it meets the present")
+    region: str = _setting("", "demo: SOATO code of the unit in which a simulated town is drawn")
+    log_level: str = _setting("info", "debug, info, warning, error", ("debug", "info", "warning", "error"))
+
+    def __post_init__(self) -> None:
+        for setting in fields(self):
+            choices = setting.metadata["choices"]
+            if choices and getattr(self, setting.name) not in choices:
+                raise Invalid(f"{setting.name} is {getattr(self, setting.name)!r}", field=setting.name, rule=", ".join(choices))
+        for name in ("port", "mqtt_port"):
+            if not 1 <= getattr(self, name) <= 65_535:
+                raise Invalid(f"{name} is {getattr(self, name)}", field=name, rule="1 to 65535")
+        if self.access == "open" and not is_loopback(self.host):
+            raise Invalid("open access is for this machine alone", field="access", rule="host 127.0.0.1, ::1 or localhost")
+        for network in self.outbound_allow:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError:
+                raise Invalid(f"{network!r} is not a network", field="outbound_allow", rule="such as 127.0.0.0/8") from None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is this machine's own."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+NAMES: Final = tuple(setting.name for setting in fields(Settings))
+
+
+def settings(options: Mapping[str, Any], environment: Mapping[str, str], file: Path | None, defaults: Mapping[str, Any]) -> Settings:
+    """The settings from options (given ones only), environment and file, over a command's own `defaults`. Invalid."""
+    found = dict(defaults)
+    found |= _from_file(file) if file is not None else {}
+    for name, value in environment.items():
+        if name.startswith(PREFIX) and not name.startswith(TEST_PREFIX):
+            key = name[len(PREFIX) :].lower()
+            check_name(key, name)
+            found[key] = _convert(key, value)
+    for key, value in options.items():
+        check_name(key, "--" + key.replace("_", "-"))
+        found[key] = _convert(key, value)
+    return Settings(**found)
+
+
+def _from_file(file: Path) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(file.read_text())
+    except tomllib.TOMLDecodeError as problem:
+        raise Invalid(f"{file} is not TOML: {problem}", field=str(file)) from None
+    for key in table:
+        check_name(key, f"{key} in {file}")
+    return {key: _convert(key, value) for key, value in table.items()}
+
+
+def check_name(key: str, shown: str) -> None:
+    """Invalid, naming the nearest known setting, when there is none of this name."""
+    if key in NAMES:
+        return
+    near = difflib.get_close_matches(key, NAMES, 1, 0.0)
+    raise Invalid(f"there is no setting {shown}; the nearest is {near[0]}", field=key, rule="see shahar serve --help")
+
+
+def _convert(key: str, value: Any) -> Any:
+    wanted = get_type_hints(Settings)[key]
+    try:
+        if wanted is int:
+            return int(value)
+        if wanted is float:
+            return float(value)
+        if wanted in (Path, Path | None):
+            return Path(value).expanduser()
+        if wanted == tuple[str, ...]:
+            return _list(value)
+        return str(value)
+    except (TypeError, ValueError):
+        raise Invalid(f"{key} is {value!r}", field=key, rule=f"a value of kind {getattr(wanted, '__name__', wanted)}") from None
+
+
+def _list(value: Any) -> tuple[str, ...]:
+    parts: Sequence[Any] = value.split(",") if isinstance(value, str) else value
+    return tuple(str(part).strip() for part in parts if str(part).strip())

@@ -1,0 +1,371 @@
+"""The command: `shahar serve | demo | key | version`. The only place where parts are put together, and the only one that holds the clock.
+
+Promises: one clear sentence and a non-zero exit when it cannot start (port taken, folder not writable, settings wrong); a clean stop
+within 5 s on SIGTERM or SIGINT.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+import uvicorn
+import uvloop
+from prometheus_client import CollectorRegistry
+
+from shahar import __version__, config, plugins
+from shahar.config import Settings
+from shahar.model.access import HOUSE
+from shahar.model.city import City, Pace
+from shahar.ports.mqtt import Consumer
+from shahar.ports.nats import Bounds, Login, NatsServer, hash_key
+from shahar.ports.webhooks import Webhooks
+from shahar.services.accounts import Accounts, new_local_secret
+from shahar.services.broker import Broker
+from shahar.services.contexts import Contexts
+from shahar.services.devices import Devices
+from shahar.services.runner import Runner
+from shahar.services.subscriptions import Subscriptions
+from shahar.store.db import Database
+from shahar.values.errors import NotFound, ShaharError, Unavailable
+from shahar.values.instants import Instant
+from shahar.web import accounts as account_pages
+from shahar.web import docs, figures, operations, resident
+from shahar.web.application import Application, pages
+from shahar.web.exchange import Parts
+from shahar.web.operations import Operations
+from shahar.web.rates import Rates
+
+STATIC: Final = Path(__file__).parent / "web" / "static"
+STOP_S: Final = 3
+SWEEP_S: Final = 3_600
+DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {"serve": {}, "demo": {"access": "public-read", "data": Path(".shahar/demo")}}
+
+
+def wall() -> Instant:
+    """The real clock, microseconds since 1970 UTC; handed down from here as an argument."""
+    return time.time_ns() // 1_000
+
+
+@dataclass(slots=True)
+class Stage:
+    """A city that plays on its own clock: what the demo gives to `run`."""
+
+    city: City
+    now: Callable[[], Instant]
+    pace: Callable[[], Pace]
+    begin: Callable[[Devices, NatsServer | None], AsyncIterator[None]] | None = None
+
+
+def plain_stage() -> Stage:
+    """A city without a demo: the clock is the wall's."""
+    return Stage(City(name={"uz": "Shahar", "ru": "Shahar", "en": "Shahar"}), wall, lambda: Pace(at=wall(), wall=wall()))
+
+
+# -- putting the parts together -------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def house(settings: Settings, stage: Stage, registry: CollectorRegistry) -> AsyncIterator[tuple[Parts, Database, NatsServer | None, Consumer | None]]:
+    """Every part, started in order and stopped in the opposite one."""
+    async with AsyncExitStack() as stack:
+        db = Database(settings.data / "shahar.db")
+        await db.open()
+        stack.push_async_callback(db.close)
+        webhooks = Webhooks(allow=settings.outbound_allow)
+        stack.push_async_callback(webhooks.close)
+        secret = new_local_secret()
+        accounts = Accounts(db, access=_access(settings), local_secret=secret)
+        stack.push_async_callback(accounts.settle)
+        _write_private(settings.data / "local.key", f"http://{_reachable(settings.host)}:{settings.port}\n{secret}\n")
+        stack.callback((settings.data / "local.key").unlink, missing_ok=True)
+        contexts = Contexts(db, webhooks.fetch, table=_context_table(settings.contexts))
+        await contexts.load()
+        catalogue = _discover(settings)
+        broker = Broker(db)
+        devices = Devices(db, broker, accounts, catalogue, hash_key)
+        await devices.load()
+        runner = Runner(db, stage.now)
+        subscriptions = Subscriptions(db, broker, contexts, webhooks, stage.now)
+        await subscriptions.start(runner)
+        stack.push_async_callback(subscriptions.stop)
+        await runner.start()
+        stack.push_async_callback(runner.stop)
+        nats, consumer = await _mqtt(settings, devices, stage.now, stack)
+        live = Operations(stage.city, catalogue, broker, runner, stage.pace)
+        parts = Parts(stage.now, wall, broker, contexts, accounts, subscriptions, devices, runner, live)
+        figures.register(registry, db, devices, runner, subscriptions)
+        yield parts, db, nats, consumer
+
+
+def _access(settings: Settings) -> Any:
+    return settings.access
+
+
+def _discover(settings: Settings) -> Any:
+    found = plugins.discover(settings.systems)
+    for failure in found.failures:
+        structlog.get_logger("shahar").warning("plugin left out", plugin=failure.name, why=str(failure))
+    return found.catalogue
+
+
+def _context_table(file: Path | None) -> dict[str, Path]:
+    if file is None:
+        return {}
+    try:
+        table = json.loads(file.read_text())
+        return {str(address): file.parent / path for address, path in table.items()}
+    except (OSError, ValueError, AttributeError) as problem:
+        raise Unavailable(f"{file} cannot be read as a table of contexts: {problem}") from None
+
+
+async def _mqtt(settings: Settings, devices: Devices, now: Callable[[], Instant], stack: AsyncExitStack) -> tuple[NatsServer | None, Consumer | None]:
+    """The MQTT server unless a broker is named or it is off, and our consumer of it; devices are let in when it listens."""
+    if settings.mqtt == "off":
+        return None, None
+    nats = None
+    if settings.mqtt == "embedded":
+        nats = NatsServer(settings.data / "nats", host=settings.mqtt_host, port=settings.mqtt_port, bounds=Bounds(sync_interval_s=settings.sync_interval))
+        await nats.start()
+        stack.push_async_callback(nats.stop)
+    url, client = (nats.url, nats.client_id) if nats else (settings.mqtt, "shahar-intake")
+
+    async def receive(device: str, _topic: str, payload: bytes, at: Instant) -> None:
+        await devices.take(device, payload, at)
+
+    consumer = Consumer(url, receive, now, client_id=client)
+    await consumer.start()
+    stack.push_async_callback(consumer.stop)
+    if nats is not None:
+        await consumer.subscribed()
+        await admit(nats, devices)
+    return nats, consumer
+
+
+async def admit(nats: NatsServer, devices: Devices) -> None:
+    """Let the registered devices sign in to the MQTT server."""
+    await nats.admit(Login(name, key_hash) for name, key_hash in devices.logins())
+
+
+async def run(settings: Settings, stage: Stage) -> None:
+    """Serve until told to stop."""
+    _prepare_folder(settings.data)
+    listening = _listen(settings)
+    registry = CollectorRegistry()
+    async with house(settings, stage, registry) as (parts, db, nats, consumer):
+
+        def ready() -> Mapping[str, bool]:
+            return {"store": db.running()} | ({"mqtt": consumer.running()} if consumer else {})
+
+        tables = (account_pages.ROUTES, operations.ROUTES, resident.ROUTES, docs.ROUTES)
+        folders = {"/ops/static": STATIC / "ops", "/ops/map": STATIC / "map", "/static": resident.FOLDER}
+        application = Application(parts, pages(tables, folders, registry, ready), registry, Rates())
+        server = _server(application, settings)
+        async with AsyncExitStack() as play:
+            if stage.begin is not None:
+                await play.enter_async_context(asynccontextmanager(stage.begin)(parts.devices, nats))
+            await _greet(settings, parts, stage)
+            sweeping = asyncio.create_task(_sweep(parts))
+            await server.serve(sockets=[listening])
+            sweeping.cancel()
+
+
+def _server(application: Application, settings: Settings) -> uvicorn.Server:
+    return uvicorn.Server(
+        uvicorn.Config(
+            application,
+            http="httptools",
+            loop="uvloop",
+            lifespan="off",
+            access_log=False,
+            log_level="warning",
+            timeout_graceful_shutdown=STOP_S,
+            timeout_keep_alive=30,
+            h11_max_incomplete_event_size=65_536,
+            server_header=False,
+        )
+    )
+
+
+async def _sweep(parts: Parts) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_S)
+        await parts.accounts.sweep(wall())
+
+
+async def _greet(settings: Settings, parts: Parts, stage: Stage) -> None:
+    base = f"http://{_reachable(settings.host)}:{settings.port}"
+    print(f"Shahar {__version__} is running: {base}/ for residents, {base}/ops for operators, {base}/docs for programs", flush=True)
+    if settings.mqtt == "embedded":
+        print(f"Devices: mqtt://{settings.mqtt_host}:{settings.mqtt_port}, topic up/NAME", flush=True)
+    token = await parts.accounts.first_link(wall()) if settings.access != "open" else None
+    if token is not None:
+        print(f"Become the administrator (once, within 24 h): {base}/welcome?token={token}", flush=True)
+
+
+def _prepare_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.write_bytes(b"x" * 4096)
+        probe.unlink()
+    except OSError as problem:
+        raise Unavailable(f"the data folder {folder} cannot be written: {problem.strerror or problem}") from None
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+        listening.listen(2048)
+    except OSError as problem:
+        listening.close()
+        raise Unavailable(f"cannot listen on {settings.host}:{settings.port}: {problem.strerror}; choose another with SHAHAR_PORT or --port") from None
+    return listening
+
+
+def _reachable(host: str) -> str:
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 -- compared with, not bound to
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+def _write_private(file: Path, text: str) -> None:
+    file.unlink(missing_ok=True)
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        out.write(text)
+
+
+# -- keys -------------------------------------------------------------------------------------------------------------------
+
+
+async def make_key(settings: Settings, wish: argparse.Namespace) -> str:
+    """A key or a one-time link, made by the running server or, when none runs on this folder, in its store."""
+    body = {"label": wish.label, "role": wish.role, "tenant": wish.tenant}
+    local = settings.data / "local.key"
+    if local.exists():
+        base, secret = local.read_text().split()
+        try:
+            return await asyncio.to_thread(_ask, base, secret, wish.link, body, wish.days)
+        except urllib.error.URLError as problem:
+            if isinstance(problem, urllib.error.HTTPError):
+                raise Unavailable(f"the server refused: {json.loads(problem.read())['detail']}") from None
+    if not (settings.data / "shahar.db").exists():
+        raise NotFound(f"there is no city in {settings.data}; name its folder with --data")
+    db = Database(settings.data / "shahar.db")
+    await db.open()
+    try:
+        accounts = Accounts(db, access=_access(settings))
+        if wish.link:
+            token = await accounts.make_link(wish.role, wish.tenant, wish.label, wall(), by=HOUSE)
+            return f"/welcome?token={token}"
+        return (await accounts.make_key(wish.label, wish.role, wish.tenant, ("*",), wish.days, wall(), by=HOUSE))[1]
+    finally:
+        await db.close()
+
+
+def _ask(base: str, secret: str, link: bool, body: dict[str, Any], days: int) -> str:
+    """Ask the running server for a key or a link."""
+    request = urllib.request.Request(  # noqa: S310 -- our own address, from a file that only we can read
+        base + ("/api/links" if link else "/api/keys"),
+        data=json.dumps(body if link else body | {"days": days}).encode(),
+        headers={"authorization": f"Bearer {secret}", "content-type": "application/json"},
+        method="POST",
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 -- as above
+        told = json.loads(answer.read())
+    return str(told.get("link") or told.get("url") or told.get("key") or told.get("secret") or told)
+
+
+# -- the command ----------------------------------------------------------------------------------------------------------------
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line, made from the settings' table."""
+    top = argparse.ArgumentParser(prog="shahar", description="An open ICT platform for smart cities.", allow_abbrev=False)
+    commands = top.add_subparsers(dest="command", required=True)
+    for name, text in (("serve", "serve a city"), ("demo", "serve the demo city, which plays by itself"), ("key", "make an API key or a one-time link")):
+        command = commands.add_parser(name, help=text, allow_abbrev=False)
+        command.add_argument("--config", type=Path, help=f"settings file (default: {config.FILE} here, when there is one)")
+        for setting in fields(Settings):
+            if name == "key" and setting.name != "data":
+                continue
+            command.add_argument("--" + setting.name.replace("_", "-"), dest=setting.name, default=argparse.SUPPRESS, help=setting.metadata["help"])
+        if name == "key":
+            command.add_argument("--role", default="administrator", help="resident, operator, body-head, auditor, administrator")
+            command.add_argument("--label", default="made on the command line", help="whose key it is")
+            command.add_argument("--tenant", default="", help="the tenant it is for")
+            command.add_argument("--days", type=int, default=90, help="days until it ends")
+            command.add_argument("--link", action="store_true", help="a one-time link for a browser instead of a key")
+    commands.add_parser("version", help="print the version")
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; its exit status."""
+    given, unknown = parser().parse_known_args(arguments)
+    try:
+        for option in unknown:
+            if option.startswith("--"):
+                config.check_name(option[2:].partition("=")[0].replace("-", "_"), option.partition("=")[0])
+            raise Unavailable(f"{option} is not understood here; see shahar {given.command} --help")
+        if given.command == "version":
+            print(f"shahar {__version__}")
+            return 0
+        return _command(given)
+    except ShaharError as problem:
+        print(f"shahar: {problem.detail}" + (f" ({problem.rule})" if problem.rule else ""), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+
+
+def _command(given: argparse.Namespace) -> int:
+    file = given.config or (Path(config.FILE) if Path(config.FILE).exists() else None)
+    options = {name: value for name, value in vars(given).items() if name in config.NAMES}
+    settings = config.settings(options, os.environ, file, DEFAULTS.get(given.command, {}))
+    _log(settings.log_level)
+    if given.command == "key":
+        print(uvloop.run(make_key(settings, given)))
+        return 0
+    stage = plain_stage()
+    if given.command == "demo":
+        from shahar.demo import stage as demo  # the demo's data are read only when it is asked for
+
+        stage = demo.stage(settings.data, wall, speed=settings.speed, region=settings.region, make=Stage, admit=admit)
+    uvloop.run(run(settings, stage))
+    return 0
+
+
+def _log(level: str) -> None:
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,159 @@
+"""Linked entities: what stands at the other end of the relationships of an answer, put into it or behind it.
+
+`flat` appends the linked entities behind the linking ones, each once; `inline` puts each into the relationship that leads to it, as
+often as it is led to, but never below itself (a circle ends where it closes).
+Promises: pure: entities come from a `fetch` that gives those that exist and may be read, all others are treated alike, as not there; at
+most LEVELS_MAX relationships are followed one behind the other, and LINKED_MAX entities are brought in by one answer, as many as are
+written out: beyond that TooComplex is raised before more is read. What a view does not show is not followed.
+Does not: follow relationships of attributes (relationships below attributes), nor into the past.
+Source: ETSI GS CIM 009 clauses 4.5.23, 5.7.1.5, 5.7.2.5; `entity` and `entityList` 5.2.6, 5.2.37; simplified 4.5.4.
+A linking entity need not say objectType: what is stored here is followed (4.5.23.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
+
+from shahar.model import query as q
+from shahar.model.entity import VALUE_MEMBER, Doc, Instance
+from shahar.model.render import View, chosen, entity, shows
+from shahar.values.errors import TooComplex
+
+LINKED_MAX: Final = 1_000
+RELATIONSHIPS: Final = frozenset({"Relationship", "ListRelationship"})
+
+Fetch = Callable[[Sequence[str]], Iterable[Doc]]
+"""The entities of these ids, those left out that do not exist or may not be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """How linked entities are wanted: the form, how many relationships deep, and ids that the caller has met already."""
+
+    form: Literal["flat", "inline"]
+    levels: int = 1
+    met: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class Linked:
+    """What a walk found. `behind`: for the flat form, in the order of meeting; `docs`: by id, linking entities among them."""
+
+    docs: dict[str, Doc]
+    plain: View
+    behind: list[tuple[Doc, View]] = field(default_factory=list)
+
+
+def walk(docs: Sequence[Doc], view: View, join: Join, fetch: Fetch) -> Linked:
+    """Read what `docs` lead to, level by level; TooComplex when it is more than LINKED_MAX entities."""
+    linked = Linked({doc["id"]: doc for doc in docs}, beyond(view))
+    asked = {*linked.docs, *join.met}
+    own = len(asked)
+    seen: set[tuple[str, int]] = set()
+    flat = join.form == "flat"
+    front = [(doc, view) for doc in docs]
+    for _ in range(join.levels):
+        ahead = [step for doc, shown in front for step in _steps(doc, shown, linked.plain)]
+        fresh = list(dict.fromkeys(uri for uri, _ in ahead if uri not in asked))
+        asked.update(fresh)
+        if len(asked) - own > LINKED_MAX:
+            raise _too_many()
+        arrived = {doc["id"]: doc for doc in fetch(fresh)} if fresh else {}
+        linked.docs.update(arrived)
+        front = []
+        for uri, shown in ahead:
+            key = (uri, 0 if flat else id(shown))
+            if uri in (arrived if flat else linked.docs) and key not in seen:
+                seen.add(key)
+                front.append((linked.docs[uri], shown))
+        linked.behind += front if flat else []
+    return linked
+
+
+def beyond(view: View) -> View:
+    """The view of linked entities that no projection speaks of: all members, in the same form."""
+    return replace(view, attrs=frozenset(), pick=frozenset(), omit=frozenset(), below={})
+
+
+def _steps(doc: Doc, view: View, plain: View) -> Iterator[tuple[str, View]]:
+    """The ids that an entity leads to by what is shown of it, each with the view of what stands there."""
+    for iri, instances in doc["attrs"].items():
+        if instances[0]["type"] in RELATIONSHIPS and shows(iri, view):
+            under = view.below.get(iri, plain)
+            for one in chosen(instances, view):
+                for uri in _targets(one):
+                    yield uri, under
+
+
+def _targets(one: Instance) -> list[str]:
+    if one["type"] not in RELATIONSHIPS:
+        return []
+    found = one[VALUE_MEMBER[one["type"]]]
+    return found if isinstance(found, list) else [found]
+
+
+def embed(docs: Iterable[Doc], view: View, join: Join, linked: Linked) -> list[Doc]:
+    """The entities with what they lead to, rendered, in each relationship's member `linked` ({id: entity}), for `render`."""
+    weave = _Weave(linked)
+    return [weave.into(doc, view, join.levels, join.met | {doc["id"]}) for doc in docs]
+
+
+@dataclass(slots=True)
+class _Weave:
+    linked: Linked
+    written: int = 0
+
+    def into(self, doc: Doc, view: View, levels: int, above: frozenset[str]) -> Doc:
+        """The entity with its relationships filled, `levels` deep; what stands above it is not repeated."""
+        if not levels:
+            return doc
+        attrs = dict(doc["attrs"])
+        for iri, instances in attrs.items():
+            if instances[0]["type"] in RELATIONSHIPS and shows(iri, view):
+                under = view.below.get(iri, self.linked.plain)
+                attrs[iri] = [self._filled(one, under, levels, above) for one in instances]
+        return {**doc, "attrs": attrs}
+
+    def _filled(self, one: Instance, view: View, levels: int, above: frozenset[str]) -> Instance:
+        found: dict[str, Any] = {}
+        for uri in _targets(one):
+            other = self.linked.docs.get(uri)
+            if other is None or uri in above:
+                continue
+            self.written += 1
+            if self.written > LINKED_MAX:
+                raise _too_many()
+            shown = entity(self.into(other, view, levels - 1, above | {uri}), view)
+            if shown:
+                found[uri] = shown
+        return {**one, "linked": found} if found else one
+
+
+def _too_many() -> TooComplex:
+    return TooComplex(
+        "the answer would bring in too many linked entities; ask for fewer entities or levels", field="join",
+        rule=f"at most {LINKED_MAX} linked entities in an answer",
+    )  # fmt: skip
+
+
+def within(node: q.Node | None, types: q.Node) -> q.Node | None:
+    """The condition, its followed relationships narrowed to entities of `types`: nobody asks about what they may not read."""
+    match node:
+        case q.Linked(attr, kinds, part):
+            inner = within(part, types)
+            return q.Linked(attr, kinds, types if inner is None else q.And((types, inner)))
+        case q.And(parts):
+            return q.And(tuple(_narrowed(part, types) for part in parts))
+        case q.Or(parts):
+            return q.Or(tuple(_narrowed(part, types) for part in parts))
+    return node
+
+
+def _narrowed(node: q.Node, types: q.Node) -> q.Node:
+    found = within(node, types)
+    return node if found is None else found
+
+
+__all__ = ["LINKED_MAX", "Fetch", "Join", "Linked", "Mapping", "beyond", "embed", "walk", "within"]

@@ -1,0 +1,355 @@
+"""The runner: hands every row of the journal to those who act on it, in order, at least once, restart or not.
+
+For: all consequences of a change (notifications, alarms, the live stream). A consumer has a name and a place in the
+journal; what is behind its place it never sees again, what is before it it will see.
+
+Promises
+- Entries come in the journal's order, in batches, each batch after `take` of the one before has returned.
+- A consumer that raises is behind a fence: it is logged once when it falls and once when it rises, gets the same batch
+  again after a growing, jittered wait, and stops nobody else.
+- A place is made durable at most `SAVE_EVERY_S` after it was reached, and when the runner stops: a killed process
+  repeats that much and no more. Places are written together, in the group commit of whoever writes at that moment.
+- A new consumer begins at the journal's end. One that says that it wants nothing costs nothing: its place is moved
+  along without reading.
+- Who is at the journal's end shares one reading of it with the others who are there.
+- Listeners (`listen`) get what commits after they began, bounded: one that is too slow is given `LOST` in the place of
+  what it missed, never a silent gap. They have no place and survive nothing.
+- Rows that everybody has passed and that are old enough are dropped (store/journal.prune).
+
+A consumer whose work goes on after `take` has returned implements `Lagging` besides: `settle(seq)` says up to where it
+has truly finished and what is to be written in the same transaction as the place.
+
+Does not: read a clock (`now` is given to it); know what an entry means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol, runtime_checkable
+
+import structlog
+
+from shahar.store import journal
+from shahar.store.db import Database, Tx
+from shahar.store.journal import Entry
+from shahar.values.errors import ShaharError
+from shahar.values.instants import Instant
+
+__all__ = ["LOST", "Consumer", "Entry", "Lagging", "Listening", "Lost", "Runner"]
+
+BATCH: Final = 256
+SAVE_EVERY_S: Final = 0.5
+PRUNE_EVERY_S: Final = 600.0
+LISTENER_MAX: Final = 1_000
+STOP_S: Final = 1.0
+_FIRST_WAIT_S: Final = 0.25
+_LONGEST_WAIT_S: Final = 60.0
+
+log = structlog.get_logger(__name__)
+
+Save = Callable[[Tx], None]
+
+
+class Consumer(Protocol):
+    """Somebody who acts on entries."""
+
+    @property
+    def name(self) -> str:
+        """Under which the place is remembered; never changed once it has run."""
+        ...
+
+    async def take(self, entries: Sequence[Entry]) -> None:
+        """Act on the entries; when this returns they will not come again, when it raises they will."""
+        ...
+
+
+@runtime_checkable
+class Lagging(Protocol):
+    """A consumer that takes into memory more than it has finished."""
+
+    def wants(self) -> bool:
+        """Whether entries are of any use now; asked in the writer's thread too, so that it only looks."""
+        ...
+
+    def settle(self, seq: int) -> tuple[int, Save | None]:
+        """Of what was taken up to `seq`: up to where it is finished, and what to write in the place's transaction."""
+        ...
+
+
+class Lost:
+    """Stands in a listener's stream for entries that it was too slow for."""
+
+    def __repr__(self) -> str:
+        return "LOST"
+
+
+LOST: Final = Lost()
+
+
+class Listening:
+    """One listener's stream: an async iterator of entries, with LOST where some were dropped; `close` ends it."""
+
+    def __init__(self, runner: Runner, most: int) -> None:
+        self._runner = runner
+        self._most = most
+        self._waiting: deque[Entry | Lost] = deque()
+        self._ready = asyncio.Event()
+        self._closed = False
+
+    def __aiter__(self) -> Listening:
+        return self
+
+    async def __anext__(self) -> Entry | Lost:
+        while not self._waiting:
+            if self._closed:
+                raise StopAsyncIteration
+            self._ready.clear()
+            await self._ready.wait()
+        return self._waiting.popleft()
+
+    def put(self, entries: Sequence[Entry]) -> None:
+        """More entries; beyond the bound what waits is dropped and LOST takes its place."""
+        if len(self._waiting) + len(entries) > self._most:
+            self._waiting.clear()
+            self._waiting.append(LOST)
+        else:
+            self._waiting.extend(entries)
+        self._ready.set()
+
+    def close(self) -> None:
+        """End the stream; what waits is still given out."""
+        self._closed = True
+        self._ready.set()
+        self._runner.forget(self)
+
+
+@dataclass(slots=True)
+class _Reader:
+    """One consumer on its way through the journal. `kept`: its place is durable; `stored`: where it last was."""
+
+    consumer: Consumer
+    kept: bool = True
+    place: int = 0
+    stored: int = 0
+    failures: int = 0
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def wants(self) -> bool:
+        return not isinstance(self.consumer, Lagging) or self.consumer.wants()
+
+    def settled(self) -> tuple[int, Save | None]:
+        if isinstance(self.consumer, Lagging):
+            return self.consumer.settle(self.place)
+        return self.place, None
+
+
+class Runner:
+    """Reads the journal for its consumers; `now()` is the clock that pruning goes by."""
+
+    def __init__(self, db: Database, now: Callable[[], Instant], consumers: Sequence[Consumer] = ()) -> None:
+        self._db = db
+        self._now = now
+        self._listeners: list[Listening] = []
+        self._live = _Reader(_Feed(self._listeners), kept=False)
+        self._readers = [*(_Reader(consumer) for consumer in consumers), self._live]
+        self._tasks: list[asyncio.Task[None]] = []
+        self._ring: deque[Entry] = deque(maxlen=BATCH)
+        self._reading = asyncio.Lock()
+        self._stopping = asyncio.Event()
+        self._commits = -1
+
+    async def start(self) -> None:
+        """Take up each consumer's place and begin."""
+        names = [reader.consumer.name for reader in self._readers if reader.kept]
+        if len(set(names)) != len(names):
+            raise ValueError("two consumers have the same name")
+        places, end = await self._db.write(lambda tx: _begin(tx, names))
+        for reader in self._readers:
+            reader.place = reader.stored = places.get(reader.consumer.name, end) if reader.kept else end
+        self._stopping.clear()
+        self._db.on_commit(self._wake)
+        self._tasks = [asyncio.create_task(self._run(reader)) for reader in self._readers]
+        self._tasks.append(asyncio.create_task(self._save_forever()))
+
+    async def stop(self) -> None:
+        """End within two seconds, places saved; a batch that is being taken is waited for a second."""
+        self._stopping.set()
+        self._wake()
+        for listener in list(self._listeners):
+            listener.close()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=STOP_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            self._tasks = []
+            await self._save()
+
+    def listen(self, most: int = LISTENER_MAX) -> Listening:
+        """A stream of the entries that commit from now on (a few that did just before may come too)."""
+        listener = Listening(self, most)
+        self._listeners.append(listener)
+        self._live.woken.set()
+        return listener
+
+    def forget(self, listener: Listening) -> None:
+        """Feed a listener no more."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+
+    def lag(self) -> dict[str, int]:
+        """How far each consumer's place is behind the newest entry that anybody here has read."""
+        end = max(reader.place for reader in self._readers)
+        return {reader.consumer.name: end - reader.place for reader in self._readers if reader.kept}
+
+    def _wake(self) -> None:
+        for reader in self._readers:
+            reader.woken.set()
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    async def _run(self, reader: _Reader) -> None:
+        while not self._stopping.is_set():
+            reader.woken.clear()
+            if not reader.wants() or not await self._step(reader):
+                await reader.woken.wait()
+
+    async def _step(self, reader: _Reader) -> bool:
+        """Hand one batch over; False when there is none."""
+        try:
+            entries = await self._entries(reader.place)
+            if not entries:
+                return False
+            await reader.consumer.take(entries)
+        except Exception as problem:  # fence: a failing consumer is tried again and stops nobody else
+            await self._fell(reader, problem)
+            return True
+        reader.place = entries[-1].seq
+        if reader.failures:
+            log.info("consumer rose", consumer=reader.consumer.name, after=reader.failures)
+            reader.failures = 0
+        return True
+
+    async def _fell(self, reader: _Reader, problem: Exception) -> None:
+        if not reader.failures:
+            log.error("consumer fell", consumer=reader.consumer.name, seq=reader.place, exc_info=problem)
+        reader.failures += 1
+        wait_s = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** min(reader.failures - 1, 16)) * random.uniform(0.5, 1.0)
+        try:
+            await asyncio.wait_for(self._stopping.wait(), wait_s)
+        except TimeoutError:
+            return
+
+    async def _entries(self, after: int) -> list[Entry]:
+        """The batch behind number `after`, from what was just read when it is there."""
+        async with self._reading:
+            ring = self._ring
+            if ring and ring[0].seq - 1 <= after < ring[-1].seq:
+                return [entry for entry in ring if entry.seq > after]
+            found = await self._db.read(lambda tx: journal.read(tx, after, BATCH))
+            if found and (not ring or after >= ring[-1].seq):
+                ring.clear()
+                ring.extend(found)
+            elif not found:
+                ring.clear()  # everybody who is here has had them; those behind read for themselves
+            return found
+
+    # -- places -------------------------------------------------------------------------------------------------
+
+    async def _save_forever(self) -> None:
+        prune_s = PRUNE_EVERY_S / 10
+        while not self._stopping.is_set():
+            try:
+                await asyncio.wait_for(self._stopping.wait(), SAVE_EVERY_S)
+            except TimeoutError:
+                prune_s -= SAVE_EVERY_S
+            try:
+                await self._save()
+                if prune_s <= 0:
+                    prune_s = PRUNE_EVERY_S
+                    await self._prune()
+            except ShaharError as problem:
+                log.warning("places not saved", problem=str(problem))
+
+    async def _save(self) -> None:
+        """Write the places that moved; nothing when none did."""
+        moved: list[tuple[_Reader, int]] = []
+        saves: list[Save] = []
+        idle = [reader for reader in self._readers if not reader.wants()]
+        for reader in self._readers:
+            if not reader.kept or reader in idle:
+                continue
+            seq, save = reader.settled()
+            if seq > reader.stored:
+                moved.append((reader, seq))
+            if save is not None:
+                saves.append(save)
+        stirred = bool(idle) and self._db.counters.commits != self._commits
+        if not (moved or saves or stirred):
+            return
+        kept_idle = [reader for reader in idle if reader.kept]
+        if moved or saves or kept_idle:
+            end, skipped = await self._db.write(lambda tx: _passed(tx, moved, saves, kept_idle))
+        else:
+            end, skipped = await self._db.read(journal.last_seq), []
+        self._commits = self._db.counters.commits
+        for reader, seq in moved:
+            reader.stored = seq
+        for reader in idle:
+            if reader in skipped or (not reader.kept and not reader.wants()):
+                reader.place = reader.stored = max(end, reader.place)
+
+    async def _prune(self) -> None:
+        now = self._now()
+        while await self._db.write(lambda tx: journal.prune(tx, now)) >= journal.PRUNE_ROWS:
+            await asyncio.sleep(0.05)
+
+
+class _Feed:
+    """The consumer that feeds the listeners."""
+
+    name = "live"
+
+    def __init__(self, listeners: list[Listening]) -> None:
+        self._listeners = listeners
+
+    def wants(self) -> bool:
+        return bool(self._listeners)
+
+    def settle(self, seq: int) -> tuple[int, Save | None]:
+        return seq, None
+
+    async def take(self, entries: Sequence[Entry]) -> None:
+        for listener in list(self._listeners):
+            listener.put(entries)
+
+
+def _begin(tx: Tx, names: Sequence[str]) -> tuple[dict[str, int], int]:
+    """Every consumer's place, and the journal's end, where a new one begins."""
+    end = journal.last_seq(tx)
+    places = {}
+    for name in names:
+        place = journal.place(tx, name)
+        if place is None:
+            journal.passed(tx, name, end)
+        places[name] = end if place is None else place
+    return places, end
+
+
+def _passed(
+    tx: Tx, moved: Sequence[tuple[_Reader, int]], saves: Sequence[Save], idle: Sequence[_Reader]
+) -> tuple[int, list[_Reader]]:
+    """In the writer: places and what goes with them; who still wants nothing is moved to the journal's end."""
+    for reader, seq in moved:
+        journal.passed(tx, reader.consumer.name, seq)
+    for save in saves:
+        save(tx)
+    end = journal.last_seq(tx)
+    skipped = [reader for reader in idle if not reader.wants()]
+    for reader in skipped:
+        journal.passed(tx, reader.consumer.name, end)
+    return end, skipped

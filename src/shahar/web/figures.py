@@ -1,0 +1,39 @@
+"""What /metrics tells of store, devices and journal, read from their own counters at each scrape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from shahar.services.devices import Devices
+from shahar.services.runner import Runner
+from shahar.services.subscriptions import Subscriptions
+from shahar.store.db import Database
+
+
+class _Figures(Collector):
+    """Reads the parts' counters when it is asked."""
+
+    def __init__(self, db: Database, devices: Devices) -> None:
+        self.db, self.devices = db, devices
+
+    def collect(self) -> Iterator[Metric]:
+        """Every figure as it stands now."""
+        counters = self.db.counters
+        yield CounterMetricFamily("shahar_store_commits", "Transactions made durable", counters.commits)
+        yield CounterMetricFamily("shahar_store_works", "Changes handed to the writer", counters.works)
+        yield CounterMetricFamily("shahar_store_rollbacks", "Groups undone and done again one by one", counters.rollbacks)
+        yield CounterMetricFamily("shahar_store_commit_seconds", "Time in the writer", counters.commit_s)
+        yield GaugeMetricFamily("shahar_store_wal_pages", "Pages in the write-ahead log", self.db.wal_pages())
+        messages = CounterMetricFamily("shahar_device_messages", "What came of devices' messages", labels=["outcome"])
+        for outcome, count in sorted(self.devices.counts.items()):
+            messages.add_metric([outcome], count)
+        yield messages
+
+
+def register(registry: CollectorRegistry, db: Database, devices: Devices, _runner: Runner, _subscriptions: Subscriptions) -> None:
+    """Put the parts' figures on a registry."""
+    registry.register(_Figures(db, devices))

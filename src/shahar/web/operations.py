@@ -1,0 +1,466 @@
+"""The city as the operations centre sees it: objects with their state, indicators, cards, charts, and the live stream of changes.
+
+For: /ops and the summary on /. Everything is read through the broker and the systems' declarations; nothing is kept that a restart loses.
+Promises: a value goes out with unit, instant, age and source; what was measured elsewhere or made up says so in every answer and counts
+in no indicator of the city; what is older than its freshness is stale, never repeated as if new.
+Does not: decide what is abnormal beyond the limits and scales that systems declare (alarms are an issue of their own).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any, Final
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from shahar.model import query as q
+from shahar.model.access import DEFAULT_TENANT
+from shahar.model.city import BORROWED, NAME, ORIGINAL, SIMULATED, SOURCE, City, Pace
+from shahar.model.entity import Doc, Instance
+from shahar.model.reading import summarise
+from shahar.model.system import LANGUAGES, Attribute, Card, Catalogue, Indicator, Model, System, holds, step_of
+from shahar.services.broker import Broker
+from shahar.services.runner import Runner
+from shahar.values import instants, units
+from shahar.values.errors import Invalid, NotFound
+from shahar.values.instants import DAY, HOUR, SECOND, Instant
+from shahar.web.pages.view import AirNow
+
+LOCATION: Final = "https://uri.etsi.org/ngsi-ld/location"
+OBJECTS_MAX: Final = 5_000
+SPARKED_MAX: Final = 200
+POINTS_MAX: Final = 5_000
+CHART_HOURS_MAX: Final = 24 * 31
+STREAMS_MAX: Final = 500
+BATCH_S: Final = 1.0
+_BY_STEP: Final = ("normal", "normal", "minor", "major", "critical")
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What is known of an entity type: its system, model, card, and the indicator that judges the value it shows."""
+
+    system: System
+    model: Model
+    card: Card
+    indicator: Indicator | None
+
+
+@dataclass(slots=True)
+class Operations:
+    """The live picture of one city's default tenant. `pace` reads the city's clock."""
+
+    city: City
+    catalogue: Catalogue
+    broker: Broker
+    runner: Runner
+    pace: Callable[[], Pace]
+    streams: int = 0
+    _kinds: dict[str, _Kind] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for system in self.catalogue.systems:
+            cards = {card.type: card for card in self.catalogue.panels[system.key].cards}
+            for model in system.models:
+                card = cards.get(model.type, Card(type=model.type, shows=tuple(one.name for one in model.attributes)))
+                self._kinds[model.iri] = _Kind(system, model, card, _judge(system, model, card))
+
+    # -- objects --------------------------------------------------------------------------------------------------------
+
+    async def docs(self) -> list[Doc]:
+        """The entities of every type that a system declares."""
+        if not self._kinds:
+            return []
+        kinds = tuple(q.TypeIs(iri) for iri in self._kinds)
+        query = q.Query(types=kinds[0] if len(kinds) == 1 else q.Or(kinds))
+        try:
+            page = await self.broker.find(DEFAULT_TENANT, query, limit=OBJECTS_MAX)
+        except NotFound:
+            return []
+        return page.docs
+
+    def kind(self, doc: Doc) -> _Kind | None:
+        """What is known of an entity's type, by the first that a system declares."""
+        return next((self._kinds[iri] for iri in doc["type"] if iri in self._kinds), None)
+
+    def object(self, doc: Doc, at: Instant) -> dict[str, Any] | None:
+        """One object for map and list; None when no system knows its type."""
+        kind = self.kind(doc)
+        if kind is None:
+            return None
+        shown = self._shown(doc, kind)
+        place = _first(doc, LOCATION)
+        lon, lat = (place["value"]["coordinates"][:2] if place and place["value"]["type"] == "Point" else (None, None))
+        value, observed = (shown[1].get("value"), shown[1].get("observedAt")) if shown else (None, None)
+        attribute = shown[0] if shown else None
+        return {
+            "id": doc["id"],
+            "type": kind.model.type,
+            "system": kind.system.key,
+            "name": _name(doc),
+            "lon": lon,
+            "lat": lat,
+            "state": self._state(kind, attribute, value, observed, at),
+            "value": value if isinstance(value, (int, float)) and not isinstance(value, bool) else None,
+            "unit": _symbol(attribute),
+            "attribute": attribute.name if attribute else None,
+            "label": self._words(kind.system, attribute.title) if attribute else {},
+            "at": instants.text(observed) if observed else None,
+            "age_s": (at - observed) // SECOND if observed else None,
+            "borrowed": _member(doc, BORROWED, "json"),
+            "simulated": bool(_member(doc, SIMULATED, "value")),
+            "source": _member(doc, SOURCE, "value") or "",
+        }
+
+    def _shown(self, doc: Doc, kind: _Kind) -> tuple[Attribute, Instance] | None:
+        """The attribute whose value stands for the object: the judged one, else the first of the card that it has."""
+        names = ([kind.indicator.attribute] if kind.indicator else []) + [kind.card.chart or "", *kind.card.shows]
+        for name in names:
+            attribute = next((one for one in kind.model.attributes if one.name == name and one.unit), None)
+            instance = _first(doc, attribute.iri) if attribute else None
+            if attribute and instance:
+                return attribute, instance
+        return None
+
+    def _state(self, kind: _Kind, attribute: Attribute | None, value: Any, observed: Instant | None, at: Instant) -> str:
+        if attribute is None or observed is None:
+            return "nodata"
+        indicator = kind.indicator
+        if at - observed > (indicator.fresh_s if indicator else 86_400) * SECOND:
+            return "stale"
+        if indicator is None or indicator.attribute != attribute.name or not isinstance(value, (int, float)):
+            return "normal"
+        return state_of(indicator, float(value))
+
+    def _words(self, system: System, key: str) -> dict[str, str]:
+        return {language: self.catalogue.word(system.key, language, key) for language in LANGUAGES} if key else {}
+
+    async def card(self, entity_id: str, at: Instant) -> dict[str, Any]:
+        """One object with all the values of its card."""
+        doc = await self.broker.get(DEFAULT_TENANT, entity_id)
+        shown = self.object(doc, at)
+        kind = self.kind(doc)
+        if shown is None or kind is None:
+            raise NotFound(f"{entity_id} is no object of a system", field="id")
+        values = []
+        for name in kind.card.shows:
+            attribute = next((one for one in kind.model.attributes if one.name == name), None)
+            instance = _first(doc, attribute.iri) if attribute else None
+            if attribute and instance and "value" in instance:
+                values.append(self._value(kind, attribute, instance, doc, at))
+        return shown | {"values": values, "about": self._words(kind.system, kind.model.title)}
+
+    def _value(self, kind: _Kind, attribute: Attribute, instance: Instance, doc: Doc, at: Instant) -> dict[str, Any]:
+        observed = instance.get("observedAt")
+        original = instance.get("attrs", {}).get(ORIGINAL)
+        return {
+            "attribute": attribute.name,
+            "label": self._words(kind.system, attribute.title),
+            "value": instance["value"],
+            "unit": _symbol(attribute),
+            "at": instants.text(observed) if observed else None,
+            "age_s": (at - observed) // SECOND if observed else None,
+            "source": _member(doc, SOURCE, "value") or "",
+            "original_at": original[0]["value"] if original else None,
+            "state": self._state(kind, attribute, instance["value"], observed, at),
+            "chart": attribute.unit is not None and observed is not None,
+        }
+
+    async def chart(self, entity_id: str, name: str, hours: int, at: Instant) -> dict[str, Any]:
+        """The values of one attribute over the last `hours`."""
+        doc = await self.broker.get(DEFAULT_TENANT, entity_id)
+        kind = self.kind(doc)
+        if kind is None:
+            raise NotFound(f"{entity_id} is no object of a system", field="id")
+        attribute = kind.model.attribute(name)
+        start = at - hours * HOUR
+        points = await self.broker.points(DEFAULT_TENANT, entity_id, attribute.iri, start, at + 1, POINTS_MAX)
+        judged = kind.indicator if kind.indicator and kind.indicator.attribute == name and kind.indicator.when is None else None
+        return {
+            "points": [[moment // 1000, value] for moment, value in points if isinstance(value, (int, float))],
+            "unit": _symbol(attribute),
+            "from": instants.text(start),
+            "to": instants.text(at),
+            "limit": judged.limit if judged else None,
+            "limit_label": self._words(kind.system, judged.limit_word) if judged and judged.limit_word else None,
+        }
+
+    # -- indicators -----------------------------------------------------------------------------------------------------
+
+    async def tiles(self, at: Instant) -> list[dict[str, Any]]:
+        """One tile for each indicator that a system puts on its panel."""
+        docs = [doc for doc in await self.docs() if _member(doc, BORROWED, "json") is None]
+        tiles = []
+        for system in self.catalogue.systems:
+            for key in self.catalogue.panels[system.key].tiles:
+                indicator = next(one for one in system.indicators if one.key == key)
+                tiles.append(await self._tile(system, indicator, docs, at))
+        return tiles
+
+    async def _tile(self, system: System, indicator: Indicator, docs: list[Doc], at: Instant) -> dict[str, Any]:
+        model = system.model(indicator.type)
+        attribute = model.attribute(indicator.attribute)
+        mine = [doc for doc in docs if model.iri in doc["type"]]
+        fresh = [(doc, one) for doc in mine if (one := _first(doc, attribute.iri)) and at - one.get("observedAt", 0) <= indicator.fresh_s * SECOND]
+        values = [float(one["value"]) for _, one in fresh if isinstance(one["value"], (int, float))]
+        newest = max((one["observedAt"] for _, one in fresh), default=None)
+        value = summarise(indicator, values) if values else None
+        notes: Mapping[str, Any] = self.city.settings.get("notes", {})
+        return {
+            "key": f"{system.key}.{indicator.key}",
+            "system": system.key,
+            "title": self._words(system, indicator.title),
+            "value": value,
+            "unit": units.symbol(indicator.unit),
+            "at": instants.text(newest) if newest else None,
+            "age_s": (at - newest) // SECOND if newest else None,
+            "fresh_s": indicator.fresh_s,
+            "limit": indicator.limit,
+            "limit_kind": {"upper": "max", "lower": "min"}[indicator.limit_kind] if indicator.limit is not None else None,
+            "state": "nodata" if value is None else state_of(indicator, value),
+            "spark": await self._spark(indicator, attribute, mine, at),
+            "count": len(values),
+            "of": len(mine),
+            "note": notes.get(f"{system.key}.{indicator.key}") if value is None else None,
+        }
+
+    async def _spark(self, indicator: Indicator, attribute: Attribute, docs: list[Doc], at: Instant) -> list[list[float]]:
+        """The indicator's past: a day by the hour, or thirty days by the day for what is a mean over a day."""
+        width = DAY if indicator.over_s >= 86_400 else HOUR
+        start = at - (30 if width == DAY else 24) * width
+        buckets: dict[int, list[float]] = {}
+        for doc in docs[:SPARKED_MAX]:
+            for bucket, value in (await self._means(doc["id"], attribute, start, at, width)).items():
+                buckets.setdefault(bucket, []).append(value)
+        spark = []
+        for bucket in sorted(buckets):
+            value = summarise(indicator, buckets[bucket])
+            if value is not None:
+                spark.append([(start + bucket * width + width // 2) / 1000, value])
+        return spark
+
+    async def _means(self, entity_id: str, attribute: Attribute, start: Instant, at: Instant, width: int) -> dict[int, float]:
+        points = await self.broker.points(DEFAULT_TENANT, entity_id, attribute.iri, start, at + 1, POINTS_MAX)
+        found: dict[int, list[float]] = {}
+        for moment, value in points:
+            if isinstance(value, (int, float)):
+                found.setdefault((moment - start) // width, []).append(float(value))
+        return {bucket: fmean(values) for bucket, values in found.items()}
+
+    async def air_now(self) -> AirNow | None:
+        """What the public page says of the air: the indicator `pm25` of a system that has a scale of words; None without one."""
+        at = self.pace().at
+        for system in self.catalogue.systems:
+            indicator = next((one for one in system.indicators if one.steps), None)
+            if indicator is not None:
+                return await self._air(system, indicator, at)
+        return None
+
+    async def _air(self, system: System, indicator: Indicator, at: Instant) -> AirNow | None:
+        docs = [doc for doc in await self.docs() if _member(doc, BORROWED, "json") is None]
+        tile = await self._tile(system, indicator, docs, at)
+        if tile["value"] is None:
+            return None
+        model = system.model(indicator.type)
+        iri = model.attribute(indicator.attribute).iri
+        stations = []
+        for doc in docs:
+            one = _first(doc, iri)
+            if model.iri in doc["type"] and one and at - one.get("observedAt", 0) <= indicator.fresh_s * SECOND:
+                stations.append((_name(doc), float(one["value"]), one["observedAt"], step_of(indicator, float(one["value"])) or 0))
+        return AirNow(
+            system=system,
+            indicator=indicator,
+            value=tile["value"],
+            unit=tile["unit"],
+            step=step_of(indicator, tile["value"]) or 0,
+            at=instants.parse(tile["at"]),
+            age_s=tile["age_s"],
+            count=tile["count"],
+            of=tile["of"],
+            limit=indicator.limit,
+            spark=[(int(moment), value) for moment, value in tile["spark"]],
+            source=next((text for doc in docs if model.iri in doc["type"] and (text := _member(doc, SOURCE, "value"))), ""),
+            stations=sorted(stations, key=lambda station: -station[1]),
+        )
+
+    # -- the city and its stream ----------------------------------------------------------------------------------------
+
+    def document(self) -> dict[str, Any]:
+        """What a page must know of the city before anything else."""
+        city = self.city
+        return {
+            "name": city.name,
+            "tenant": None,
+            "timezone": city.timezone,
+            "bbox": list(city.bbox),
+            "demo": city.demo,
+            "notice": city.notice,
+            "attribution": list(city.attribution),
+            "unit": next(({"soato": one.soato, "name": one.name} for one in city.units if one.soato == city.soato), None),
+            "units": [
+                {"soato": one.soato, "name": one.name, "lon": one.lon, "lat": one.lat, "has_data": one.has_data} for one in city.units
+            ],
+            "systems": [
+                {"key": system.key, "title": self._words(system, system.title), "icon": system.icon} for system in self.catalogue.systems
+            ],
+            "clock": self.clock(),
+            "history_from": None,
+        }
+
+    def clock(self) -> dict[str, Any]:
+        """Where the city's clock stands."""
+        pace = self.pace()
+        return {
+            "at": instants.text(pace.at),
+            "speed": pace.speed,
+            "live": pace.live,
+            "label": pace.label,
+            "start": instants.text(pace.start) if pace.start else None,
+            "now": instants.text(pace.wall),
+        }
+
+    async def events(self) -> AsyncIterator[bytes]:
+        """Server-sent events: the clock each second, objects and tiles when they changed, batched once a second."""
+        changed: set[str] = set()
+        listener = self.runner.listen()
+        task = asyncio.create_task(_gather(listener, changed))
+        try:
+            while True:
+                yield _event("clock", self.clock())
+                if changed:
+                    ids = set(changed)
+                    changed.clear()
+                    at = self.pace().at
+                    yield _event("objects", {"objects": [one for one in await self._some(ids, at) if one]})
+                    yield _event("tiles", {"tiles": await self.tiles(at)})
+                await asyncio.sleep(BATCH_S)
+        finally:
+            task.cancel()
+
+    async def _some(self, ids: set[str], at: Instant) -> list[dict[str, Any] | None]:
+        page = await self.broker.find(DEFAULT_TENANT, q.Query(ids=tuple(sorted(ids)[:OBJECTS_MAX])), limit=OBJECTS_MAX)
+        return [self.object(doc, at) for doc in page.docs]
+
+
+async def _gather(entries: AsyncIterator[Any], changed: set[str]) -> None:
+    async for entry in entries:
+        if entry.tenant == DEFAULT_TENANT and entry.kind.startswith("entity."):
+            changed.add(entry.key)
+
+
+def _event(name: str, document: Any) -> bytes:
+    return b"event: " + name.encode() + b"\ndata: " + orjson.dumps(document) + b"\n\n"
+
+
+def _judge(system: System, model: Model, card: Card) -> Indicator | None:
+    """The indicator that judges an object of this type: one with a scale or a limit on what the card draws, else any with a limit."""
+    mine = [one for one in system.indicators if one.type == model.type and (one.steps or one.limit is not None)]
+    return next((one for one in mine if one.attribute == card.chart), mine[0] if mine else None)
+
+
+def state_of(indicator: Indicator, value: float) -> str:
+    """The state that an indicator's scale or limit gives a value."""
+    step = step_of(indicator, value)
+    if step is not None:
+        return _BY_STEP[min(step, len(_BY_STEP) - 1)]
+    if indicator.when is not None:
+        return "major" if holds(indicator.when[0], value, indicator.when[1]) and indicator.statistic == "count" else "normal"
+    if indicator.limit is None:
+        return "normal"
+    beyond = value > indicator.limit if indicator.limit_kind == "upper" else value < indicator.limit
+    return "minor" if beyond else "normal"
+
+
+def _first(doc: Doc, iri: str) -> Instance | None:
+    listed = doc["attrs"].get(iri)
+    return listed[0] if listed else None
+
+
+def _member(doc: Doc, iri: str, member: str) -> Any:
+    instance = _first(doc, iri)
+    return instance.get(member) if instance else None
+
+
+def _name(doc: Doc) -> dict[str, str]:
+    instance = _first(doc, NAME)
+    if instance is None:
+        return {"uz": doc["id"].rpartition(":")[2]}
+    found = instance.get("languageMap", instance.get("value"))
+    return found if isinstance(found, dict) else {"uz": str(found)}
+
+
+def _symbol(attribute: Attribute | None) -> str:
+    return units.symbol(attribute.shown or attribute.unit) if attribute and attribute.unit else ""
+
+
+# -- endpoints --------------------------------------------------------------------------------------------------------------
+
+
+def _of(request: Request) -> Operations:
+    found: Operations = request.scope["shahar.parts"].operations
+    return found
+
+
+def _at(request: Request) -> Instant:
+    at: Instant = request.scope["shahar.parts"].now()
+    return at
+
+
+def _json(document: Any) -> Response:
+    return Response(orjson.dumps(document), media_type="application/json", headers={"cache-control": "no-store"})
+
+
+async def city(request: Request) -> Response:
+    """GET /ops/api/city."""
+    return _json(_of(request).document())
+
+
+async def objects(request: Request) -> Response:
+    """GET /ops/api/objects."""
+    operations, at = _of(request), _at(request)
+    shown = [one for doc in await operations.docs() if (one := operations.object(doc, at))]
+    return _json({"objects": shown})
+
+
+async def card(request: Request) -> Response:
+    """GET /ops/api/objects/{id}."""
+    return _json(await _of(request).card(request.path_params["id"], _at(request)))
+
+
+async def chart(request: Request) -> Response:
+    """GET /ops/api/history?id=&attribute=&hours=."""
+    given = request.query_params
+    hours = given.get("hours", "24")
+    if not hours.isdigit() or not 1 <= int(hours) <= CHART_HOURS_MAX:
+        raise Invalid("hours is a whole number", field="hours", rule=f"1 to {CHART_HOURS_MAX}")
+    return _json(await _of(request).chart(given.get("id", ""), given.get("attribute", ""), int(hours), _at(request)))
+
+
+async def tiles(request: Request) -> Response:
+    """GET /ops/api/tiles."""
+    return _json({"tiles": await _of(request).tiles(_at(request))})
+
+
+async def stream(request: Request) -> Response:
+    """GET /ops/api/stream: server-sent events."""
+    operations = _of(request)
+    return StreamingResponse(
+        operations.events(), media_type="text/event-stream", headers={"cache-control": "no-store", "x-accel-buffering": "no"}
+    )
+
+
+_READ: Final = ("read", "ops")
+ROUTES: Final = (
+    (("GET",), "/ops/api/city", city, _READ),
+    (("GET",), "/ops/api/objects", objects, _READ),
+    (("GET",), "/ops/api/objects/{id:path}", card, _READ),
+    (("GET",), "/ops/api/history", chart, _READ),
+    (("GET",), "/ops/api/tiles", tiles, _READ),
+    (("GET",), "/ops/api/stream", stream, _READ),
+)
