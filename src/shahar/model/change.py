@@ -149,6 +149,12 @@ def _dataset(instance: Instance) -> str:
     return found
 
 
+def _like(instance: Instance) -> Callable[[Instance], bool]:
+    """Whether another instance has the same datasetId."""
+    dataset = _dataset(instance)
+    return lambda other: _dataset(other) == dataset
+
+
 def _take(done: Applied, iri: str, wanted: Callable[[Instance], bool]) -> bool:
     """Remove the instances that `wanted` says; whether there were any."""
     assert done.doc is not None
@@ -202,7 +208,7 @@ def _append(change: Change, doc: Doc, at: Instant) -> Applied:
             if new_only and _find(doc, iri, _dataset(instance)) is not None:
                 done.missed.append((iri, "the attribute exists already and noOverwrite was asked"))
             elif _is_null(instance):
-                _take(done, iri, lambda old, wanted=_dataset(instance): _dataset(old) == wanted)  # type: ignore[misc] -- bound as default
+                _take(done, iri, _like(instance))
                 done.updated.append(iri)
             else:
                 _put(done, iri, instance, at)
@@ -220,7 +226,7 @@ def _update(change: Change, doc: Doc, at: Instant) -> Applied:
     for iri, instances in fragment["attrs"].items():
         for instance in instances:
             if _is_null(instance):
-                _take(done, iri, lambda old, wanted=_dataset(instance): _dataset(old) == wanted)  # type: ignore[misc] -- bound as default
+                _take(done, iri, _like(instance))
                 done.updated.append(iri)
             else:
                 _put(done, iri, instance, at)
@@ -266,7 +272,7 @@ def _merge(change: Change, doc: Doc, at: Instant) -> Applied:
 def _merge_into(done: Applied, doc: Doc, iri: str, instance: Instance, change: Change, at: Instant) -> None:
     old = _find(doc, iri, _dataset(instance))
     if _is_null(instance):
-        _take(done, iri, lambda other: _dataset(other) == _dataset(instance))
+        _take(done, iri, _like(instance))
     elif old is None:
         without = _without_nulls(instance)
         if change.observed_at is not None:
@@ -375,7 +381,7 @@ def _partial(change: Change, doc: Doc, at: Instant) -> Applied:
         raise Invalid(f"the attribute is a {old['type']}, the fragment a {instance['type']}", field="type", rule="the same type")
     done = _open(doc, at)
     if instance["type"] and _is_null(instance):
-        _take(done, change.attr, lambda other: _dataset(other) == _dataset(instance))
+        _take(done, change.attr, _like(instance))
     else:
         merged = {**old, **{k: v for k, v in instance.items() if k not in {"type", "attrs"}}}
         merged = {key: value for key, value in merged.items() if value != NULL}

@@ -44,7 +44,7 @@ class City:
     """The city that a page is about. `bbox` is west, south, east, north in degrees."""
 
     name: Words
-    timezone: str = "Asia/Tashkent"
+    timezone: str = "UTC"
     bbox: tuple[float, float, float, float] = (55.9, 37.1, 73.2, 45.6)
     soato: str = ""
     units: tuple[Unit, ...] = ()

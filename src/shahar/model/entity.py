@@ -165,7 +165,7 @@ def _is_attribute(given: Any) -> bool:
     if not isinstance(given, dict):
         return False
     kind = given.get("type", given.get("@type"))
-    return kind in VALUE_MEMBER or not _KIND_OF_MEMBER.keys().isdisjoint(given)
+    return (isinstance(kind, str) and kind in VALUE_MEMBER) or not _KIND_OF_MEMBER.keys().isdisjoint(given)
 
 
 def parse_instance(name: str, given: Any, context: Context, reading: Reading, depth: int = 0) -> Instance:
@@ -175,8 +175,8 @@ def parse_instance(name: str, given: Any, context: Context, reading: Reading, de
     if not isinstance(given, dict) or reading.simplified:
         return _bare(name, given, reading)
     kind = given.get("type", given.get("@type"))
-    if kind not in VALUE_MEMBER:
-        if kind in _GEOMETRIES and "coordinates" in given:
+    if not isinstance(kind, str) or kind not in VALUE_MEMBER:
+        if _is_geometry(given):
             return _bare(name, given, reading)
         kind = _infer(name, given, kind, reading)
         if kind is None:
@@ -209,13 +209,16 @@ def _infer(name: str, given: dict[str, Any], kind: Any, reading: Reading) -> str
     for member, found in _KIND_OF_MEMBER.items():
         if member in given:
             value = given[member]
-            geometry = member == "value" and isinstance(value, dict) and value.get("type") in _GEOMETRIES and "coordinates" in value
-            return "GeoProperty" if geometry else found
+            return "GeoProperty" if member == "value" and _is_geometry(value) else found
     return "" if reading.partial else None
 
 
+def _is_geometry(value: Any) -> bool:
+    return isinstance(value, dict) and "coordinates" in value and isinstance(value.get("type"), str) and value["type"] in _GEOMETRIES
+
+
 def _bare(name: str, value: Any, reading: Reading) -> Instance:
-    if isinstance(value, dict) and value.get("type") in _GEOMETRIES and "coordinates" in value:
+    if _is_geometry(value):
         return {"type": "GeoProperty", "value": places.geometry(value, name)}
     if value is None:
         raise Invalid("null is not a value", field=name, rule="ETSI GS CIM 009 clause 5.5.4: use urn:ngsi-ld:null in a merge")

@@ -12,7 +12,7 @@ A linking entity need not say objectType: what is stored here is followed (4.5.2
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
@@ -79,12 +79,17 @@ def beyond(view: View) -> View:
 
 def _steps(doc: Doc, view: View, plain: View) -> Iterator[tuple[str, View]]:
     """The ids that an entity leads to by what is shown of it, each with the view of what stands there."""
+    for iri, instances in _relationships(doc, view):
+        under = view.below.get(iri, plain)
+        for one in chosen(instances, view):
+            for uri in _targets(one):
+                yield uri, under
+
+
+def _relationships(doc: Doc, view: View) -> Iterator[tuple[str, list[Instance]]]:
     for iri, instances in doc["attrs"].items():
-        if instances[0]["type"] in RELATIONSHIPS and shows(iri, view):
-            under = view.below.get(iri, plain)
-            for one in chosen(instances, view):
-                for uri in _targets(one):
-                    yield uri, under
+        if shows(iri, view) and any(one["type"] in RELATIONSHIPS for one in instances):
+            yield iri, instances
 
 
 def _targets(one: Instance) -> list[str]:
@@ -110,10 +115,9 @@ class _Weave:
         if not levels:
             return doc
         attrs = dict(doc["attrs"])
-        for iri, instances in attrs.items():
-            if instances[0]["type"] in RELATIONSHIPS and shows(iri, view):
-                under = view.below.get(iri, self.linked.plain)
-                attrs[iri] = [self._filled(one, under, levels, above) for one in instances]
+        for iri, instances in _relationships(doc, view):
+            under = view.below.get(iri, self.linked.plain)
+            attrs[iri] = [self._filled(one, under, levels, above) for one in instances]
         return {**doc, "attrs": attrs}
 
     def _filled(self, one: Instance, view: View, levels: int, above: frozenset[str]) -> Instance:
@@ -138,22 +142,13 @@ def _too_many() -> TooComplex:
     )  # fmt: skip
 
 
-def within(node: q.Node | None, types: q.Node) -> q.Node | None:
+def within(node: q.Node, types: q.Node) -> q.Node:
     """The condition, its followed relationships narrowed to entities of `types`: nobody asks about what they may not read."""
     match node:
         case q.Linked(attr, kinds, part):
-            inner = within(part, types)
-            return q.Linked(attr, kinds, types if inner is None else q.And((types, inner)))
+            return q.Linked(attr, kinds, q.And((types, within(part, types))))
         case q.And(parts):
-            return q.And(tuple(_narrowed(part, types) for part in parts))
+            return q.And(tuple(within(part, types) for part in parts))
         case q.Or(parts):
-            return q.Or(tuple(_narrowed(part, types) for part in parts))
+            return q.Or(tuple(within(part, types) for part in parts))
     return node
-
-
-def _narrowed(node: q.Node, types: q.Node) -> q.Node:
-    found = within(node, types)
-    return node if found is None else found
-
-
-__all__ = ["LINKED_MAX", "Fetch", "Join", "Linked", "Mapping", "beyond", "embed", "walk", "within"]

@@ -2,18 +2,20 @@
 
 Promises: names are compacted by the caller's context; system members appear only when asked (`sys`); a member that the document does
 not hold never appears. Pure: the same document and view give the same answer.
-Does not: filter entities (model/query); know media types or headers (web/ngsild).
-Source: ETSI GS CIM 009 clauses 4.5.1 to 4.5.9, 4.5.16 (GeoJSON), 4.21 (pick and omit), 4.5.19 (aggregation; not carried yet).
+Does not: filter entities (model/query); look for linked entities (model/linking puts them in); know media types or headers (web/ngsild).
+Source: ETSI GS CIM 009 clauses 4.5.1 to 4.5.9, 4.5.16 (GeoJSON), 4.5.23 (linked entities), 4.21 (pick and omit), 4.5.19 (aggregation; not
+carried yet).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from shahar.model.context import Context
 from shahar.model.entity import VALUE_MEMBER, Doc, Instance
+from shahar.model.projection import Projection
 from shahar.values import instants
 
 Form = Literal["normalized", "concise", "simplified"]
@@ -21,7 +23,10 @@ Form = Literal["normalized", "concise", "simplified"]
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How a caller wants to see entities. `attrs`, `pick`, `omit` hold expanded names; `pick` and `omit` also id, type, scope."""
+    """How a caller wants to see entities. `attrs`, `pick`, `omit` hold expanded names; `pick` and `omit` also id, type, scope.
+
+    `below`: by relationship, the view of the entities that it leads to, where it is another than of all their members.
+    """
 
     context: Context
     form: Form = "normalized"
@@ -31,10 +36,17 @@ class View:
     omit: frozenset[str] = frozenset()
     dataset: frozenset[str] | None = None
     lang: str = ""
+    below: Mapping[str, View] = field(default_factory=dict, hash=False)
+
+
+def through(projection: Projection, view: View) -> View:
+    """The view with a projection in the place of its own, in it and below it."""
+    below = {iri: through(part, view) for iri, part in projection.below.items()}
+    return replace(view, pick=projection.pick, omit=projection.omit, below=below)
 
 
 def entity(doc: Doc, view: View) -> dict[str, Any]:
-    """The entity as the view shows it, @context left to the caller."""
+    """The entity as the view shows it, @context left to the caller; empty when no member of it is left (clause 4.21)."""
     compact = view.context.compact
     shown: dict[str, Any] = {}
     if _wanted("id", view):
@@ -43,14 +55,14 @@ def entity(doc: Doc, view: View) -> dict[str, Any]:
         shown["type"] = one_or_many([compact(kind) for kind in doc["type"]])
     if "scope" in doc and _wanted("scope", view):
         shown["scope"] = one_or_many(doc["scope"])
-    if view.sys:
-        shown |= {key: instants.text(doc[key]) for key in ("createdAt", "modifiedAt", "deletedAt") if key in doc}
     for iri, instances in doc["attrs"].items():
         if not shows(iri, view):
             continue
         rendered = attribute(instances, view)
         if rendered is not None:
             shown[compact(iri)] = rendered
+    if view.sys and shown:
+        shown |= {key: instants.text(doc[key]) for key in ("createdAt", "modifiedAt", "deletedAt") if key in doc}
     return shown
 
 
@@ -70,9 +82,14 @@ def one_or_many(values: list[Any]) -> Any:
     return values[0] if len(values) == 1 else values
 
 
+def chosen(instances: Iterable[Instance], view: View) -> list[Instance]:
+    """The instances of an attribute whose dataset the view shows."""
+    return [one for one in instances if view.dataset is None or one.get("datasetId", "@none") in view.dataset]
+
+
 def attribute(instances: Iterable[Instance], view: View) -> Any:
     """One attribute in the view's form; None when no instance is shown."""
-    kept = [one for one in instances if view.dataset is None or one.get("datasetId", "@none") in view.dataset]
+    kept = chosen(instances, view)
     if not kept:
         return None
     if view.form == "simplified":
@@ -93,7 +110,14 @@ def simplified(one: Instance, view: View) -> Any:
         return _in_language(value, view.lang)[1] if view.lang else {"languageMap": value}
     if kind == "JsonProperty":
         return {"json": value}
+    if "linked" in one:
+        return _led_to(value, one["linked"])
     return value
+
+
+def _led_to(value: Any, linked: Mapping[str, Any]) -> Any:
+    """The ids of a relationship with the entities in their places that are known."""
+    return [linked.get(uri, uri) for uri in value] if isinstance(value, list) else linked.get(value, value)
 
 
 def _vocab(value: Any, view: View) -> Any:
@@ -130,12 +154,19 @@ def instance(one: Instance, view: View, *, inherited: Instance | None = None) ->
         shown["lang"] = tag
     elif member in one:
         shown[member] = value
+    if "linked" in one:
+        shown["entityList" if kind == "ListRelationship" else "entity"] = _entities(value, one["linked"])
     _members(one, shown, view, inherited)
     for iri, instances in one.get("attrs", {}).items():
         shown[view.context.compact(iri)] = one_or_many([instance(sub, view, inherited=one) for sub in instances])
     if view.form == "concise" and len(shown) == 1 and member == "value":
         return value
     return shown
+
+
+def _entities(value: Any, linked: Mapping[str, Any]) -> Any:
+    """The linked entities of a relationship, in the order of its ids; the one alone where it has one id."""
+    return [linked[uri] for uri in value if uri in linked] if isinstance(value, list) else linked[value]
 
 
 def _members(one: Instance, shown: dict[str, Any], view: View, inherited: Instance | None) -> None:
@@ -154,12 +185,17 @@ def _members(one: Instance, shown: dict[str, Any], view: View, inherited: Instan
 
 
 def feature(doc: Doc, view: View, geometry_iri: str, dataset: str = "") -> dict[str, Any]:
-    """The entity as a GeoJSON Feature whose geometry is the named GeoProperty, null when there is none (clause 4.5.16)."""
+    """The entity as a GeoJSON Feature whose geometry is the named GeoProperty, null when there is none (clause 4.5.16).
+
+    Empty when no member of the entity is left.
+    """
+    shown = entity(doc, view)
+    if not shown:
+        return {}
     geometry = None
     for one in doc["attrs"].get(geometry_iri, ()):
         if one["type"] == "GeoProperty" and one.get("datasetId", "") == dataset:
             geometry = one["value"]
-    shown = entity(doc, view)
     identifier = shown.pop("id", doc["id"])
     return {"type": "Feature", "id": identifier, "geometry": geometry, "properties": shown}
 
@@ -191,5 +227,6 @@ def _pairs(instances: list[Instance], view: View) -> Any:
         dataset = one.get("datasetId", "")
         listed = found.setdefault(dataset, {"type": one["type"], plural: []} | ({"datasetId": dataset} if dataset else {}))
         value = _vocab(one[member], view) if member == "vocab" else one.get(member)
-        listed.setdefault(plural, []).append([value, instants.text(one.get("observedAt", one.get("modifiedAt", 0)))])
+        at = one["observedAt"] if "observedAt" in one else one.get("modifiedAt", 0)
+        listed.setdefault(plural, []).append([value, instants.text(at)])
     return one_or_many(list(found.values()))

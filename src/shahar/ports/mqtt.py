@@ -164,8 +164,11 @@ class Consumer:
             else:
                 self._rise()
             return await link.fallen
-        except (OSError, TimeoutError, MQTTConnectError, PeerFailed) as error:
-            return _Fall(str(error) or "it does not answer")
+        except Exception as error:  # fence: whatever the network and gmqtt come up with, we try again
+            if link.fallen.done() and link.fallen.result().ours:
+                return link.fallen.result()
+            foreseen = isinstance(error, (OSError, MQTTConnectError, PeerFailed))
+            return _Fall(str(error) or "it does not answer", error=None if foreseen else error)
         finally:
             self._connected.clear()
             await link.leave()

@@ -12,19 +12,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import orjson
 import structlog
 
 from shahar.model import change as changes
+from shahar.model import linking, ordering
 from shahar.model import query as q
 from shahar.model.change import Applied, Change
 from shahar.model.entity import Doc, Instance
+from shahar.model.linking import Join, Linked
+from shahar.model.render import View
 from shahar.store import entities, history, journal, records, tenants
+from shahar.store.entities import Page
+from shahar.store.history import Span
 from shahar.store.db import Database, Tx
 from shahar.values.errors import NotFound, ShaharError
 from shahar.values.instants import Instant
+
+__all__ = ["Broker", "Evolution", "Mark", "Outcome", "Page", "Span"]
 
 log = structlog.get_logger(__name__)
 
@@ -81,16 +89,35 @@ class Broker:
         """The entity's document; NotFound."""
         return await self.db.read(lambda tx: _get(tx, tenant, entity_id))
 
-    async def find(self, tenant: str, query: q.Query, *, limit: int, offset: int = 0, count: bool = False, at: Instant = 0) -> entities.Page:
-        """A page of the entities that match."""
+    async def find(
+        self,
+        tenant: str,
+        query: q.Query,
+        *,
+        limit: int,
+        offset: int = 0,
+        count: bool = False,
+        at: Instant = 0,
+        order: ordering.Order = (),
+    ) -> entities.Page:
+        """A page of the entities that match, in `order` and then the order of creation."""
         page = await self.db.read(
-            lambda tx: entities.find(tx, tenants.number(tx, tenant), query, limit=limit, offset=offset, count=count)
+            lambda tx: entities.find(tx, tenants.number(tx, tenant), query, limit=limit, offset=offset, count=count, order=order)
         )
         for attr in page.wants - self._indexing:
             self._indexing.add(attr)
-            task = asyncio.get_running_loop().create_task(self.db.write(lambda tx, attr=attr: entities.make_index(tx, attr, at)))  # type: ignore[misc] -- bound as default
-            task.add_done_callback(lambda done, attr=attr: self._indexed(attr, done))  # type: ignore[misc] -- bound as default
+            task = asyncio.ensure_future(self.db.write(partial(entities.make_index, attr=attr, at=at)))
+            task.add_done_callback(partial(self._indexed, attr))
         return page
+
+    async def linked(self, tenant: str, docs: Sequence[Doc], view: View, join: Join, types: q.Node | None = None) -> Linked:
+        """What these entities lead to, of `types` alone when they are given; TooComplex when it is too much."""
+
+        def work(tx: Tx) -> Linked:
+            number = tenants.number(tx, tenant)
+            return linking.walk(docs, view, join, lambda ids: entities.get_many(tx, number, ids, types))
+
+        return await self.db.read(work)
 
     def _indexed(self, attr: str, done: asyncio.Task[bool]) -> None:
         if done.cancelled():

@@ -17,7 +17,7 @@ Promises
 - Rows that everybody has passed and that are old enough are dropped (store/journal.prune).
 
 A consumer whose work goes on after `take` has returned implements `Lagging` besides: `settle(seq)` says up to where it
-has truly finished and what is to be written in the same transaction as the place.
+has truly finished, and what is to be written in the same transaction as the place.
 
 Does not: read a clock (`now` is given to it); know what an entry means.
 """
@@ -39,7 +39,7 @@ from shahar.store.journal import Entry
 from shahar.values.errors import ShaharError
 from shahar.values.instants import Instant
 
-__all__ = ["LOST", "Consumer", "Entry", "Lagging", "Listening", "Lost", "Runner"]
+__all__ = ["LOST", "Consumer", "Entry", "Lagging", "Listening", "Lost", "Runner", "Settled"]
 
 BATCH: Final = 256
 SAVE_EVERY_S: Final = 0.5
@@ -51,7 +51,14 @@ _LONGEST_WAIT_S: Final = 60.0
 
 log = structlog.get_logger(__name__)
 
-Save = Callable[[Tx], None]
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Up to where a consumer has finished; `save` is done in the transaction of the place, `kept` called after it."""
+
+    seq: int
+    save: Callable[[Tx], None] | None = None
+    kept: Callable[[], None] | None = None
 
 
 class Consumer(Protocol):
@@ -75,8 +82,8 @@ class Lagging(Protocol):
         """Whether entries are of any use now; asked in the writer's thread too, so that it only looks."""
         ...
 
-    def settle(self, seq: int) -> tuple[int, Save | None]:
-        """Of what was taken up to `seq`: up to where it is finished, and what to write in the place's transaction."""
+    def settle(self, seq: int) -> Settled:
+        """Of what was taken up to `seq`: what is finished, and what is to be kept about the rest."""
         ...
 
 
@@ -141,10 +148,8 @@ class _Reader:
     def wants(self) -> bool:
         return not isinstance(self.consumer, Lagging) or self.consumer.wants()
 
-    def settled(self) -> tuple[int, Save | None]:
-        if isinstance(self.consumer, Lagging):
-            return self.consumer.settle(self.place)
-        return self.place, None
+    def settled(self) -> Settled:
+        return self.consumer.settle(self.place) if isinstance(self.consumer, Lagging) else Settled(self.place)
 
 
 class Runner:
@@ -277,28 +282,23 @@ class Runner:
 
     async def _save(self) -> None:
         """Write the places that moved; nothing when none did."""
-        moved: list[tuple[_Reader, int]] = []
-        saves: list[Save] = []
         idle = [reader for reader in self._readers if not reader.wants()]
-        for reader in self._readers:
-            if not reader.kept or reader in idle:
-                continue
-            seq, save = reader.settled()
-            if seq > reader.stored:
-                moved.append((reader, seq))
-            if save is not None:
-                saves.append(save)
+        settled = [(reader, reader.settled()) for reader in self._readers if reader.kept and reader not in idle]
+        moved = [(reader, one) for reader, one in settled if one.seq > reader.stored or one.save is not None]
         stirred = bool(idle) and self._db.counters.commits != self._commits
-        if not (moved or saves or stirred):
+        if not moved and not stirred:
             return
         kept_idle = [reader for reader in idle if reader.kept]
-        if moved or saves or kept_idle:
-            end, skipped = await self._db.write(lambda tx: _passed(tx, moved, saves, kept_idle))
+        skipped: list[_Reader] = []
+        if moved or kept_idle:
+            end, skipped = await self._db.write(lambda tx: _passed(tx, moved, kept_idle))
         else:
-            end, skipped = await self._db.read(journal.last_seq), []
+            end = await self._db.read(journal.last_seq)
         self._commits = self._db.counters.commits
-        for reader, seq in moved:
-            reader.stored = seq
+        for reader, one in moved:
+            reader.stored = max(reader.stored, one.seq)
+            if one.kept is not None:
+                one.kept()
         for reader in idle:
             if reader in skipped or (not reader.kept and not reader.wants()):
                 reader.place = reader.stored = max(end, reader.place)
@@ -320,8 +320,8 @@ class _Feed:
     def wants(self) -> bool:
         return bool(self._listeners)
 
-    def settle(self, seq: int) -> tuple[int, Save | None]:
-        return seq, None
+    def settle(self, seq: int) -> Settled:
+        return Settled(seq)
 
     async def take(self, entries: Sequence[Entry]) -> None:
         for listener in list(self._listeners):
@@ -340,14 +340,12 @@ def _begin(tx: Tx, names: Sequence[str]) -> tuple[dict[str, int], int]:
     return places, end
 
 
-def _passed(
-    tx: Tx, moved: Sequence[tuple[_Reader, int]], saves: Sequence[Save], idle: Sequence[_Reader]
-) -> tuple[int, list[_Reader]]:
+def _passed(tx: Tx, moved: Sequence[tuple[_Reader, Settled]], idle: Sequence[_Reader]) -> tuple[int, list[_Reader]]:
     """In the writer: places and what goes with them; who still wants nothing is moved to the journal's end."""
-    for reader, seq in moved:
-        journal.passed(tx, reader.consumer.name, seq)
-    for save in saves:
-        save(tx)
+    for reader, one in moved:
+        journal.passed(tx, reader.consumer.name, one.seq)
+        if one.save is not None:
+            one.save(tx)
     end = journal.last_seq(tx)
     skipped = [reader for reader in idle if not reader.wants()]
     for reader in skipped:

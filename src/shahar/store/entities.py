@@ -10,12 +10,14 @@ and ranges of attributes that have an index on demand (an index on every attribu
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
 
+from shahar.model import ordering
 from shahar.model import query as q
 from shahar.model.change import Applied
 from shahar.model.entity import Doc
@@ -23,9 +25,12 @@ from shahar.store import history
 from shahar.store.db import Tx
 from shahar.store.dialect import SQLITE
 from shahar.values import places
+from shahar.values.errors import TooComplex
 from shahar.values.instants import Instant
 
 CACHE_BYTES: Final = 6_000_000
+FOLLOWED_KEPT: Final = 1_000
+"""Linked entities that one question remembers while it asks about them (`q=locatedAt{name}==...`)."""
 INDEXES_MAX: Final = 24
 INDEX_AFTER_ROWS: Final = 5_000
 _COMPOUND: Final = ("{v} >= '[' AND {v} < '\\'", "{v} >= '{{' AND {v} < '|'")
@@ -173,12 +178,32 @@ def locate(tx: Tx, tenant: int, entity_id: str) -> tuple[int, Doc] | None:
 # -- finding --------------------------------------------------------------------------------------------------------
 
 
-def find(tx: Tx, tenant: int, query: q.Query, *, limit: int, offset: int = 0, count: bool = False, gone: bool = False) -> Page:
-    """A page of the entities that match, in the order of creation; `gone` takes deleted ones in (for history)."""
+def find(
+    tx: Tx,
+    tenant: int,
+    query: q.Query,
+    *,
+    limit: int,
+    offset: int = 0,
+    count: bool = False,
+    gone: bool = False,
+    order: ordering.Order = (),
+) -> Page:
+    """A page of the entities that match, in `order` and then the order of creation; `gone` takes deleted ones in (for history).
+
+    TooComplex when more than ORDERED_MAX would have to be put in an order.
+    """
     plan = _Plan(tx, tenant, query, gone)
+    if order:
+        return _find_in_order(tx, plan, query, order, limit, offset, count)
     if plan.exact:
         return _find_exactly(tx, plan, limit, offset, count)
     return _find_by_evaluation(tx, plan, query, limit, offset, count)
+
+
+def get_many(tx: Tx, tenant: int, ids: Sequence[str], types: q.Node | None = None) -> list[Doc]:
+    """The living entities of these ids, of `types` alone when they are given, in the order of creation."""
+    return find(tx, tenant, q.Query(ids=tuple(ids), types=types), limit=len(ids)).docs if ids else []
 
 
 def _find_exactly(tx: Tx, plan: _Plan, limit: int, offset: int, count: bool) -> Page:
@@ -196,9 +221,10 @@ def _find_exactly(tx: Tx, plan: _Plan, limit: int, offset: int, count: bool) -> 
 def _find_by_evaluation(tx: Tx, plan: _Plan, query: q.Query, limit: int, offset: int, count: bool) -> Page:
     page = Page()
     matched = scanned = 0
+    follow = _follow(tx, plan)
     for pk, doc in _candidates(tx, plan):
         scanned += 1
-        if not q.matches(query, doc):
+        if not q.matches(query, doc, follow):
             continue
         matched += 1
         if matched > offset and len(page.docs) < limit:
@@ -211,6 +237,33 @@ def _find_by_evaluation(tx: Tx, plan: _Plan, query: q.Query, limit: int, offset:
     if scanned > INDEX_AFTER_ROWS:
         page.wants = plan.wants
     return page
+
+
+def _find_in_order(tx: Tx, plan: _Plan, query: q.Query, order: ordering.Order, limit: int, offset: int, count: bool) -> Page:
+    """Keys alone are kept of what matches, and the documents of the page are read again."""
+    ranked: list[tuple[tuple[ordering.Key, ...], int]] = []
+    scanned = 0
+    follow = _follow(tx, plan)
+    for pk, doc in _candidates(tx, plan):
+        scanned += 1
+        if not (plan.exact or q.matches(query, doc, follow)):
+            continue
+        if len(ranked) == ordering.ORDERED_MAX:
+            raise TooComplex("too many entities match to be put in order", field="orderBy", rule=f"at most {ordering.ORDERED_MAX} matches")
+        ranked.append((ordering.keys(order, doc), pk))
+    pks = ordering.arrange(ranked, order)[offset : offset + limit]
+    listed = f"SELECT pk, doc FROM entity WHERE pk IN {SQLITE.listed('pks')}"
+    docs = {pk: orjson.loads(text) for pk, text in tx.rows(listed, {"pks": orjson.dumps(pks).decode()})}
+    page = Page([docs[pk] for pk in pks], pks, len(ranked) if count else None)
+    if scanned > INDEX_AFTER_ROWS:
+        page.wants = plan.wants
+    return page
+
+
+def _follow(tx: Tx, plan: _Plan) -> q.Follow:
+    """How a question looks at the entities that relationships lead to."""
+    tenant = plan.bindings["tenant"]
+    return lru_cache(FOLLOWED_KEPT)(lambda entity_id: get(tx, tenant, entity_id))
 
 
 def _candidates(tx: Tx, plan: _Plan) -> Iterator[tuple[int, Doc]]:
@@ -271,11 +324,10 @@ class _Plan:
         self.wants = frozenset(wants)
         if narrowed and not self._started:
             self._started = True
-            self.source = "entity e"
-            self.conditions.append(narrowed)
+            self.source = f"({narrowed}) c CROSS JOIN entity e ON e.pk = c.pk"
 
     def _narrow(self, node: q.Node, indexed: set[str]) -> tuple[str, set[str]]:
-        """A condition that no matching entity fails, or none; and the attributes whose index would give one."""
+        """A selection of rows that leaves no match out, or none; and the attributes whose index would give one."""
         if isinstance(node, q.And):
             wants: set[str] = set()
             for part in node.parts:
@@ -290,10 +342,15 @@ class _Plan:
                 return "", set()
             if node.path.attr not in indexed:
                 return "", {node.path.attr}
-            value = SQLITE.attribute(node.path.attr)
-            listed = " OR ".join(f"(e.tenant = :tenant AND {test.format(v=value)})" for test in (*tests, *_COMPOUND))
-            return f"({listed} OR (e.tenant = :tenant AND e.multi = 1))", set()
+            return self._rows_by_index(node.path.attr, tests), set()
         return "", set()
+
+    def _rows_by_index(self, attr: str, tests: list[str]) -> str:
+        """Rows whose attribute passes one of the tests, is compound, or has several instances: each by its index."""
+        index = f"entity INDEXED BY {_index_name(self._tx, attr)}"
+        value = SQLITE.attribute(attr)
+        parts = [f"SELECT pk FROM {index} WHERE tenant = :tenant AND {test.format(v=value)}" for test in (*tests, *_COMPOUND)]
+        return " UNION ".join([*parts, "SELECT pk FROM entity WHERE tenant = :tenant AND multi = 1"])
 
     def _tests(self, node: q.Compare) -> list[str]:
         """SQL tests on an attribute's value ({v}) of which every match passes one, compound values aside."""
@@ -329,6 +386,10 @@ class _Plan:
         raise TypeError(f"no type selection: {node!r}")
 
 
+def _index_name(tx: Tx, attr: str) -> str:
+    return f"attribute_{history.name(tx, attr)}"
+
+
 def make_index(tx: Tx, attr: str, at: Instant) -> bool:
     """Index the values of an attribute; False when it has one or there are enough."""
     if tx.row("SELECT 1 FROM attribute_index WHERE attr = :attr", {"attr": attr}):
@@ -336,7 +397,6 @@ def make_index(tx: Tx, attr: str, at: Instant) -> bool:
     held = tx.row("SELECT count(*) FROM attribute_index")
     if held and held[0] >= INDEXES_MAX:
         return False
-    number = history.name(tx, attr)
-    tx.run(f"CREATE INDEX attribute_{number} ON entity(tenant, {SQLITE.attribute(attr)})")
+    tx.run(f"CREATE INDEX {_index_name(tx, attr)} ON entity(tenant, {SQLITE.attribute(attr)})")
     tx.run("INSERT INTO attribute_index VALUES(:attr, :at)", {"attr": attr, "at": at})
     return True

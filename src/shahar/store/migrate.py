@@ -50,7 +50,8 @@ STEPS: Final[tuple[str, ...]] = (
 
 def migrate(connection: apsw.Connection) -> None:
     """Bring the schema up to date, one transaction a step; Unavailable when the file is from a later version."""
-    found = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    row = connection.execute("PRAGMA user_version").fetchone()
+    found = int(row[0]) if row else 0
     if found > len(STEPS):
         raise Unavailable(f"the data are of schema {found}; this program knows up to {len(STEPS)}: use the newer program")
     for number, step in enumerate(STEPS[found:], found + 1):

@@ -15,7 +15,7 @@ from shahar.model import query as q
 from shahar.model.change import Applied, Change
 from shahar.model.context import Context
 from shahar.model.entity import CREATE, PATCH, Doc, Reading, check_uri, parse_entity, parse_instances
-from shahar.store.entities import Page
+from shahar.services.broker import Page
 from shahar.values import instants
 from shahar.values.bounds import PAGE_LIMIT, PAGE_OFFSET
 from shahar.values.errors import Invalid, NotCarried, NotFound

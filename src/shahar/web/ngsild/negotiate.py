@@ -10,13 +10,15 @@ from typing import Any, Final
 
 import orjson
 
-from shahar.model import access
+from shahar.model import access, projection
 from shahar.model.access import Act, Target
 from shahar.model.context import Context
-from shahar.model.render import Form, View
+from shahar.model.entity import check_uri
+from shahar.model.linking import Join
+from shahar.model.render import Form, View, through
 from shahar.model.terms import CORE_URL
 from shahar.values.errors import Invalid, Malformed, NotAcceptable, NotCarried, WrongMediaType
-from shahar.web.exchange import GEO_JSON, JSON, LD_JSON, MERGE_JSON, Request, Response
+from shahar.web.exchange import GEO_JSON, JSON, LD_JSON, MERGE_JSON, Params, Request, Response
 
 LINK_REL: Final = "http://www.w3.org/ns/json-ld#context"
 _LINK: Final = re.compile(r'<([^>]*)>((?:\s*;\s*[A-Za-z*]+\s*=\s*(?:"[^"]*"|[^\s;,"]+))*)')
@@ -127,15 +129,40 @@ def _link_of(context: Context) -> str:
     return f'<{address}>; rel="{LINK_REL}"; type="{LD_JSON}"'
 
 
-def view_of(request: Request, context: Context, *, temporal: bool = False) -> View:
-    """How the caller wants to see entities: options, format, attrs, pick, omit, lang, datasetId (clause 6.3.7)."""
+def view_of(request: Request, context: Context, *, temporal: bool = False, levels: int = 0) -> View:
+    """How the caller wants to see entities: options, format, attrs, pick, omit, lang, datasetId (clause 6.3.7).
+
+    `levels`: how many relationships the answer follows, so many pick and omit may speak of (5.7.1.4).
+    """
     params = request.params
+    form, sys = _form_of(params, temporal)
+    datasets = params.names("datasetId")
+    attrs = _attributes(params.names("attrs"))
+    pick, omit = params.take("pick"), params.take("omit")
+    if attrs and (pick or omit):
+        raise Invalid("attrs stands for pick and q, and not beside pick or omit", field="attrs", rule="attrs, or pick and omit")
+    wanted = projection.parse(pick, omit, context.expand)
+    if wanted.depth > levels:
+        rule = "join=inline or join=flat, with a joinLevel as deep as the braces"
+        raise Invalid("pick and omit speak of entities that are not asked for", field="pick" if pick else "omit", rule=rule)
+    view = View(
+        context,
+        form=form,
+        sys=sys,
+        attrs=frozenset(map(context.expand, attrs)),
+        dataset=frozenset(datasets) if datasets else None,
+        lang=params.take("lang") or "",
+    )
+    return through(wanted, view) if pick or omit else view
+
+
+def _form_of(params: Params, temporal: bool) -> tuple[Form, bool]:
+    """The form of the answer and whether system members are in it; `format` wins over `options`."""
     form: Form = "normalized"
     wishes = set(params.names("options"))
     named = params.take("format")
-    if named is not None:
-        if named not in _FORMS and not (temporal and named in {"temporalValues", "aggregatedValues"}):
-            raise Malformed(f"{named!r:.40} is not a format", field="format", rule=", ".join(_FORMS))
+    if named is not None and named not in _FORMS and not (temporal and named in {"temporalValues", "aggregatedValues"}):
+        raise Malformed(f"{named!r:.40} is not a format", field="format", rule=", ".join(_FORMS))
     for wish in sorted(wishes):
         if wish in _OPTIONS_LATER:
             raise NotCarried(f"option {wish} is not carried yet", field="options")
@@ -147,33 +174,26 @@ def view_of(request: Request, context: Context, *, temporal: bool = False) -> Vi
             raise Malformed(f"{wish!r:.40} is not an option here", field="options", rule="sysAttrs, concise, simplified, normalized")
     if named is not None:
         form = "simplified" if named == "temporalValues" else _FORMS.get(named, form)
-    pick, omit = params.names("pick"), params.names("omit")
-    datasets = params.names("datasetId")
-    return View(
-        context,
-        form=form,
-        sys="sysAttrs" in wishes,
-        attrs=frozenset(map(context.expand, _attributes(params.names("attrs")))),
-        pick=_members(context, pick, "pick"),
-        omit=_members(context, omit, "omit"),
-        dataset=frozenset(datasets) if datasets else None,
-        lang=params.take("lang") or "",
-    )
-
-
-MEMBERS: Final = frozenset({"id", "type", "scope"})
+    return form, "sysAttrs" in wishes
 
 
 def _attributes(names: list[str]) -> list[str]:
-    if any(name in {"id", "type", "scope"} for name in names):
+    if not projection.MEMBERS.isdisjoint(names):
         raise Invalid("id, type and scope are no attributes", field="attrs", rule="names of attributes")
     return names
 
 
-def _members(context: Context, names: list[str], field: str) -> frozenset[str]:
-    if any("{" in name or "}" in name for name in names):
-        raise NotCarried("projection into linked entities is not carried yet", field=field)
-    return frozenset(name if name in MEMBERS else context.expand(name) for name in names)
+def join_of(params: Params) -> Join | None:
+    """How linked entities are wanted: join, joinLevel, containedBy (clause 4.5.23); None when they are not."""
+    form = params.take("join")
+    levels = params.number("joinLevel", 1, 1, projection.LEVELS_MAX)
+    met = frozenset(check_uri(entity_id, "containedBy") for entity_id in params.names("containedBy"))
+    match form:
+        case "flat" | "inline":
+            return Join(form, levels, met)
+        case None | "@none":
+            return None
+    raise Invalid(f"{form!r:.40} is no way to join", field="join", rule="flat, inline or @none")
 
 
 def link_header(link: str | None) -> list[tuple[bytes, bytes]]:

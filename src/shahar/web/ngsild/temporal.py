@@ -12,9 +12,7 @@ from typing import Any, Final
 from shahar.model import access, render
 from shahar.model.context import Context
 from shahar.model.query import Query
-from shahar.services.broker import Evolution
-from shahar.store.entities import Page
-from shahar.store.history import Span
+from shahar.services.broker import Evolution, Page, Span
 from shahar.values import instants
 from shahar.values.bounds import PAGE_LIMIT, PAGE_OFFSET
 from shahar.values.errors import Invalid

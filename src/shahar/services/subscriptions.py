@@ -1,0 +1,890 @@
+"""Subscriptions: kept per tenant, matched against the journal, each with its own queue to its own endpoint.
+
+The theory. The journal is the queue. Every subscription is a reader of it with a place of its own: all that concerns it
+up to there has been delivered. Thousands of readers would read the same rows thousands of times, so one consumer of the
+runner reads for all who are at the journal's end (they are *live*) and puts what concerns a subscription into its queue
+in memory, which is only a piece of the journal looked up in advance. Whoever cannot keep up stops being live: the queue
+takes no more, and the subscription goes on from `read`, its own number in the journal, as its queue empties (*catching
+up*; those with near places share one reading). It joins the live ones again when it has read up to where they are.
+
+Promises
+- What was matched and not delivered survives kill -9: what is made durable, in one transaction, is the consumer's place
+  and the places of those who are behind it. Who has been waiting for less than `FRESH_S` holds the consumer's place
+  back instead, so that endpoints in good health cost no writes. After a kill at most about a second is repeated, after
+  a clean stop nothing that was answered.
+- A repeat can be told by its id: urn:ngsi-ld:Notification:<subscription>:<number in the journal>.
+- Order per entity: up to `WINDOW` notifications of one subscription are under way, of different entities.
+- An endpoint delays only itself. After a failure its subscription waits (0.5 s doubled up to 5 min, jittered, at least
+  the endpoint's cooldown), then tries one notification; after `BREAKER` failures its queue is given back and only the
+  next notification is kept. Failing and slow endpoints share places under way of their own, apart from the others'.
+- Memory is bounded: NOTIFICATION_QUEUE entries a subscription, `BUDGET_BYTES` together; beyond it lies the journal.
+- The journal is kept for seven days (store/journal). An endpoint that was silent for longer has lost what was dropped:
+  it goes on with the oldest row, and `changesLost` in the subscription's notification member says how many rows went.
+- A notification that its endpoint refuses as such (`Refused`) is tried `REFUSALS` times and then passed over, counted
+  as failed: everything behind it would wait for ever.
+- Throttling: what changes while the period runs is not dropped; the next notification tells the newest state of every
+  entity that changed. Its id is that of the newest change in it.
+- A pause or an expiry drops what waits (5.2.12: shall not be delivered); a subscription that runs again begins at the
+  change that made it run. Other updates keep what waits and send it as the subscription now says.
+
+Does not: open sockets (`Sender`), speak SQL or HTTP, decide who may subscribe (web asks model/access).
+Departures from the standard, all towards losing nothing: during a cooldown nothing is dropped; a notification that
+failed is sent again.
+Source: ETSI GS CIM 009 V1.9.1 clauses 5.8.1 to 5.8.6, 5.2.12 to 5.2.15.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Final, Protocol
+from uuid import uuid4
+
+import orjson
+import structlog
+
+from shahar.model import query as q
+from shahar.model import subscription as model
+from shahar.model.context import Context, Source
+from shahar.model.entity import Doc
+from shahar.model.subscription import Record, Seen, Subscription, Tally
+from shahar.services.broker import Broker
+from shahar.services.runner import Entry, Settled
+from shahar.store import entities, journal, records, tenants
+from shahar.store.db import Database, Tx
+from shahar.values.bounds import NOTIFICATION_QUEUE, PAGE_LIMIT, SUBSCRIPTIONS
+from shahar.values.errors import Exists, NotFound, NoTenant, PeerFailed, ShaharError, TooMany
+from shahar.values.instants import SECOND, Instant
+
+KIND: Final = "subscription"
+STATE: Final = "subscription_state"
+WINDOW: Final = 8
+FAST: Final = 128
+SLOW: Final = 48
+SLOW_S: Final = 1.0
+BREAKER: Final = 5
+REFUSALS: Final = 3
+FIRST_WAIT_S: Final = 0.5
+LONGEST_WAIT_S: Final = 300.0
+TOGETHER: Final = 100
+LOOK_AHEAD: Final = 64
+BUDGET_BYTES: Final = 32 * 1024 * 1024
+FRESH_S: Final = 1.0
+LOOK_AGAIN_S: Final = 2.0
+TALLIES_A_SAVE: Final = 200
+STOP_S: Final = 1.0
+READ_ROWS: Final = 256
+
+log = structlog.get_logger(__name__)
+
+Key = tuple[str, str]
+"""Tenant and id of a subscription."""
+Contexts = Callable[[Source, Instant], Awaitable[Context]]
+"""Gives the compiled @context of a source (services/contexts.Contexts.get)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One notification ready to be sent: `body` is JSON, `info` what the receiver is to be told besides (5.2.22)."""
+
+    uri: str
+    accept: str
+    tenant: str
+    context: Source
+    info: tuple[tuple[str, str], ...]
+    timeout_s: float
+    body: bytes
+
+
+class Refused(PeerFailed):
+    """The endpoint has read the notification and will never take it, however often it is sent."""
+
+
+class Sender(Protocol):
+    """The port that notifications leave by."""
+
+    async def post(self, notice: Notice) -> None:
+        """Return when the endpoint took it; Refused, or PeerFailed for what may pass."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """A change that concerns somebody: `payload` is the JSON of what it shows (model.Seen), shared by all whom it concerns."""
+
+    seq: int
+    key: str
+    payload: bytes
+    taken: float
+
+
+@dataclass(slots=True, eq=False)
+class _Lane:
+    """One subscription on its way through the journal.
+
+    `read`: everything up to there that concerns it is waiting, under way or done (of a live one: at least).
+    `done`: numbers delivered ahead of one that is not; `stored`: the state as it is on the disk.
+    """
+
+    tenant: str
+    sub: Subscription
+    since: int
+    read: int
+    tally: Tally = field(default_factory=Tally)
+    live: bool = True
+    dropped: bool = False
+    waiting: deque[_Item] = field(default_factory=deque)
+    flying: dict[str, list[_Item]] = field(default_factory=dict)
+    done: set[int] = field(default_factory=set)
+    refusals: int = 0
+    failures: int = 0
+    not_before: float = 0.0
+    slow: bool = False
+    in_line: bool = False
+    timer: asyncio.TimerHandle | None = None
+    due: Instant = 0
+    stored: dict[str, Any] | None = None
+
+    @property
+    def key(self) -> Key:
+        return self.tenant, self.sub.id
+
+    def oldest(self) -> _Item | None:
+        """The first change that is not delivered."""
+        pending = [batch[0] for batch in self.flying.values()]
+        if self.waiting:
+            pending.append(self.waiting[0])
+        return min(pending, key=lambda item: item.seq) if pending else None
+
+    def room(self) -> int:
+        """How many more changes it may hold."""
+        return (NOTIFICATION_QUEUE if self.failures < BREAKER else 1) - len(self.waiting)
+
+    def next(self) -> int | None:
+        """Where in the queue the next change stands that no earlier one of the same entity is in the way of."""
+        passed: set[str] = set()
+        for index, item in enumerate(self.waiting):
+            if index >= LOOK_AHEAD:
+                return None
+            if item.key not in self.flying and item.key not in passed:
+                return index
+            passed.add(item.key)
+        return None
+
+    def take(self, index: int) -> list[_Item]:
+        """Take a change out to be sent; of a throttled subscription all that go together."""
+        if self.sub.throttling_s:
+            batch = [self.waiting.popleft() for _ in range(min(TOGETHER, len(self.waiting)))]
+        else:
+            batch = [self.waiting[index]]
+            del self.waiting[index]
+        self.flying[batch[0].key] = batch
+        return batch
+
+    def landed(self, batch: list[_Item]) -> None:
+        """A batch is done with."""
+        del self.flying[batch[0].key]
+        self.done.update(item.seq for item in batch)
+        oldest = self.oldest()
+        base = oldest.seq - 1 if oldest else self.read
+        self.done = set() if oldest is None and self.live else {seq for seq in self.done if seq > base}
+
+    def back(self, batch: list[_Item]) -> None:
+        """A batch was not delivered: it stands in the queue again."""
+        del self.flying[batch[0].key]
+        self.waiting = deque(sorted([*batch, *self.waiting], key=lambda item: item.seq))
+
+    def window(self) -> int:
+        """How many notifications may be under way."""
+        return 1 if self.failures or self.slow or self.sub.throttling_s else WINDOW
+
+
+@dataclass(slots=True)
+class _Slots:
+    """Places under way, given out in the order of asking."""
+
+    most: int
+    busy: int = 0
+    line: deque[_Lane] = field(default_factory=deque)
+
+
+class _Deliveries:
+    """Moves the queues: decides what may go now, sends it, and keeps count."""
+
+    def __init__(self, send: Sender, context: Contexts, now: Callable[[], Instant]) -> None:
+        self._send = send
+        self._context = context
+        self._now = now
+        self._slots = {False: _Slots(FAST), True: _Slots(SLOW)}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.bytes = 0
+        self.stopping = False
+        self.dirty: dict[Key, _Lane] = {}
+        self.hungry = asyncio.Event()
+        self.behind: set[_Lane] = set()
+        """Lanes that are not live: they read the journal for themselves."""
+
+    # -- queues -------------------------------------------------------------------------------------------------
+
+    def add(self, lane: _Lane, item: _Item) -> bool:
+        """Queue a change; False when there is no room, and then the lane reads it from the journal later."""
+        if item.seq <= lane.read or item.seq in lane.done:
+            return True
+        if lane.room() <= 0 or (self.bytes >= BUDGET_BYTES and lane.waiting):
+            lane.live = False
+            lane.read = item.seq - 1
+            self.behind.add(lane)
+            return False
+        lane.waiting.append(item)
+        self.bytes += len(item.payload)
+        return True
+
+    def clear(self, lane: _Lane, keep: int = 0) -> None:
+        """Drop what waits, but for the first `keep`."""
+        while len(lane.waiting) > keep:
+            self.bytes -= len(lane.waiting.pop().payload)
+
+    def pump(self, lane: _Lane) -> None:
+        """Send what may be sent now."""
+        while self._may_send(lane):
+            index = lane.next()
+            if index is None:
+                return
+            slots = self._slots[lane.slow or lane.failures > 0]
+            if slots.busy >= slots.most:
+                if not lane.in_line:
+                    lane.in_line = True
+                    slots.line.append(lane)
+                return
+            slots.busy += 1
+            self.spawn(self._deliver(lane, lane.take(index), slots))
+
+    def spawn(self, work: Any) -> None:
+        """Let a coroutine run until `stop`."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def stop(self) -> None:
+        """Send nothing new; wait a second for what is under way, then give it back to its queue."""
+        self.stopping = True
+        if self._tasks:
+            _, late = await asyncio.wait(set(self._tasks), timeout=STOP_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    def wait(self, lane: _Lane, wait_s: float) -> None:
+        """Look at a lane again after a while."""
+        if lane.timer is None:
+            lane.timer = asyncio.get_running_loop().call_later(wait_s, self._look_again, lane)
+
+    def _look_again(self, lane: _Lane) -> None:
+        lane.timer = None
+        self.pump(lane)
+
+    def _may_send(self, lane: _Lane) -> bool:
+        if self.stopping or lane.dropped or not lane.waiting or len(lane.flying) >= lane.window():
+            return False
+        now = self._now()
+        if not lane.sub.live(now):
+            self.clear(lane)
+            return False
+        wait_s = lane.not_before - asyncio.get_running_loop().time()
+        if wait_s <= 0 and lane.sub.throttling_s and lane.tally.last_notification is not None:
+            left = lane.tally.last_notification + round(lane.sub.throttling_s * SECOND) - now
+            wait_s = min(left / SECOND, LOOK_AGAIN_S)
+        if wait_s > 0:
+            self.wait(lane, wait_s)
+        return wait_s <= 0
+
+    # -- one delivery -------------------------------------------------------------------------------------------
+
+    async def _deliver(self, lane: _Lane, batch: list[_Item], slots: _Slots) -> None:
+        started = asyncio.get_running_loop().time()
+        now = self._now()
+        try:
+            await self._post(lane, _newest(batch), f"{_prefix(lane)}:{batch[-1].seq}", now)
+        except asyncio.CancelledError:
+            lane.back(batch)
+            raise
+        except Refused as problem:
+            self._refused(lane, batch, now, problem)
+        except Exception as problem:  # fence: whatever one notification meets delays its own subscription alone
+            self._refused(lane, batch, now, problem) if not isinstance(problem, ShaharError) else self._failed(
+                lane, batch, now, problem
+            )
+        else:
+            self._delivered(lane, batch, now, asyncio.get_running_loop().time() - started)
+        finally:
+            slots.busy -= 1
+        self._after(lane, slots)
+
+    def _after(self, lane: _Lane, slots: _Slots) -> None:
+        self.dirty[lane.key] = lane
+        if not lane.live and len(lane.waiting) <= NOTIFICATION_QUEUE // 2:
+            self.hungry.set()
+        self.pump(lane)
+        while slots.line and slots.busy < slots.most:
+            other = slots.line.popleft()
+            other.in_line = False
+            self.pump(other)
+
+    async def _post(self, lane: _Lane, shown: Iterable[Seen], notification_id: str, now: Instant) -> None:
+        sub = lane.sub
+        context = await self._context(sub.context, now)
+        document = model.notification(sub, notification_id, shown, context, now)
+        end = sub.endpoint
+        body = orjson.dumps(document)
+        await self._send.post(
+            Notice(end.uri, end.accept, lane.tenant, sub.context, end.receiver_info, end.timeout_s, body)
+        )
+
+    def _delivered(self, lane: _Lane, batch: list[_Item], now: Instant, took_s: float) -> None:
+        self.bytes -= sum(len(item.payload) for item in batch)
+        lane.landed(batch)
+        lane.slow = took_s > SLOW_S
+        lane.refusals = 0
+        self.succeeded(lane, now)
+
+    def succeeded(self, lane: _Lane, now: Instant) -> None:
+        """Count a notification that was taken."""
+        if lane.failures:
+            log.info("endpoint rose", subscription=lane.sub.id, tenant=lane.tenant, after=lane.failures)
+            lane.failures = 0
+        tally = lane.tally
+        tally.times_sent += 1
+        tally.last_notification = max(now, tally.last_notification or 0)
+        tally.last_success = max(now, tally.last_success or 0)
+        tally.ok = True
+
+    def fell(self, lane: _Lane, now: Instant, problem: Exception) -> None:
+        """Count a notification that was not taken, and wait before the next."""
+        tally = lane.tally
+        tally.times_sent += 1
+        tally.times_failed += 1
+        tally.last_notification = max(now, tally.last_notification or 0)
+        tally.last_failure = max(now, tally.last_failure or 0)
+        tally.ok = False
+        if not lane.failures:
+            log.warning("endpoint fell", subscription=lane.sub.id, tenant=lane.tenant, problem=str(problem))
+        lane.failures += 1
+        longest = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(lane.failures - 1, 16))
+        wait_s = max(longest * random.uniform(0.5, 1.0), lane.sub.endpoint.cooldown_s)
+        lane.not_before = asyncio.get_running_loop().time() + wait_s
+
+    def _failed(self, lane: _Lane, batch: list[_Item], now: Instant, problem: Exception) -> None:
+        lane.back(batch)
+        self.fell(lane, now, problem)
+        if lane.failures >= BREAKER and len(lane.waiting) > 1 and not lane.flying:
+            rest = lane.waiting[1].seq - 1
+            lane.read = rest if lane.live else min(lane.read, rest)
+            lane.live = False
+            self.behind.add(lane)
+            self.clear(lane, keep=1)
+
+    def _refused(self, lane: _Lane, batch: list[_Item], now: Instant, problem: Exception) -> None:
+        lane.refusals += 1
+        if lane.refusals < REFUSALS:
+            self._failed(lane, batch, now, problem)
+            return
+        if not isinstance(problem, ShaharError):
+            log.error("notification broken", subscription=lane.sub.id, seq=batch[0].seq, exc_info=problem)
+        self.bytes -= sum(len(item.payload) for item in batch)
+        lane.landed(batch)
+        lane.refusals = 0
+        self.fell(lane, now, problem)
+        lane.failures, lane.not_before = 0, 0.0
+
+
+def _prefix(lane: _Lane) -> str:
+    return f"urn:ngsi-ld:Notification:{lane.sub.id}"
+
+
+def _newest(batch: list[_Item]) -> list[Seen]:
+    """What a batch shows: of each entity the newest change, with whatever went before and did not come back."""
+    newest: dict[str, Seen] = {}
+    for item in batch:
+        doc, gone, at, deleted = orjson.loads(item.payload)
+        earlier = newest.pop(item.key, None)
+        if earlier is not None and not deleted:
+            gone = [row for row in earlier.gone if not _has(doc, row) and row not in gone] + gone
+        newest[item.key] = Seen(doc, gone, at, deleted)
+    return list(newest.values())
+
+
+def _has(doc: Doc, row: Sequence[Any]) -> bool:
+    return any(one.get("datasetId", "") == row[1] for one in doc["attrs"].get(row[0], ()))
+
+
+class Subscriptions:
+    """The service: create, get, list, update, delete; and the runner's consumer that matches and delivers.
+
+    `context` compiles an @context (services/contexts), `now()` is the clock of expiry, throttling and notifiedAt.
+    `start` before the runner's start, `stop` before the runner's stop.
+    """
+
+    name = "subscriptions"
+
+    def __init__(
+        self, db: Database, broker: Broker, send: Sender, context: Contexts, now: Callable[[], Instant]
+    ) -> None:
+        self._db = db
+        self._broker = broker
+        self._context = context
+        self._now = now
+        self._lanes: dict[Key, _Lane] = {}
+        self._index = model.Index()
+        self._out = _Deliveries(send, context, now)
+        self._evaluating = asyncio.Lock()
+        self._busy: set[_Lane] = set()
+        self._seen = 0
+        self._creating = 0
+        self._until = 0
+        self._catching: asyncio.Task[None] | None = None
+
+    # -- what callers ask for -----------------------------------------------------------------------------------
+
+    async def create(self, tenant: str, body: Any, context: Context, at: Instant) -> str:
+        """Keep a new subscription; its id. Raises Invalid, NotCarried, Exists, TooMany, ContextUnavailable."""
+        record = model.parse(body, context, at, new_id=f"urn:ngsi-ld:Subscription:{uuid4()}")
+        await self._context(record["context"], at)
+        self._creating += 1
+        try:
+            seq = await self._db.write(lambda tx: _create(tx, tenant, record, at))
+            self._until = max(self._until, seq)
+        finally:
+            self._creating -= 1
+        identifier: str = record["id"]
+        return identifier
+
+    async def get(self, tenant: str, subscription_id: str) -> tuple[Record, Tally]:
+        """A subscription and what became of its notifications; NotFound."""
+        record, tally = await self._db.read(lambda tx: _held(tx, tenant, subscription_id))
+        return record, self._tally(tenant, subscription_id, tally)
+
+    async def page(self, tenant: str, limit: int, offset: int = 0) -> tuple[list[tuple[Record, Tally]], int]:
+        """Some of a tenant's subscriptions, oldest first, and how many there are."""
+        held, total = await self._db.read(lambda tx: _page(tx, tenant, limit, offset))
+        return [(record, self._tally(tenant, record["id"], tally)) for record, tally in held], total
+
+    async def update(
+        self, tenant: str, subscription_id: str, fragment: Any, context: Context, at: Instant,
+        check: Callable[[Record], None] | None = None,
+    ) -> None:  # fmt: skip
+        """Change members. `check` may refuse the outcome (rights). Raises Invalid, NotCarried, NotFound."""
+        record, _ = await self.get(tenant, subscription_id)
+        new = model.patched(record, fragment, context, at)
+        await self._context(new["context"], at)
+
+        def work(tx: Tx) -> None:
+            held, _ = _held(tx, tenant, subscription_id)
+            changed = model.patched(held, fragment, context, at)
+            if check is not None:
+                check(changed)
+            if model.status(changed, at) == "active" != model.status(held, at):
+                changed["since"] = journal.last_seq(tx) + 1
+            records.put(tx, KIND, tenants.number(tx, tenant), subscription_id, changed, at)
+
+        await self._db.write(work)
+
+    async def delete(self, tenant: str, subscription_id: str, at: Instant) -> None:
+        """Forget a subscription and what waits for it; NotFound."""
+        await self._db.write(lambda tx: _delete(tx, tenant, subscription_id, at))
+
+    def _tally(self, tenant: str, subscription_id: str, kept: Tally) -> Tally:
+        lane = self._lanes.get((tenant, subscription_id))
+        return lane.tally if lane is not None else kept
+
+    # -- running ------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Take up every subscription where it was left."""
+        self._out.stopping = False
+        place, kept = await self._db.read(lambda tx: _load(tx, self.name))
+        self._seen = place
+        for tenant, record, state in kept:
+            lane = self._put(tenant, record, state)
+            if lane is not None and state is not None and state["place"] is not None:
+                lane.read = max(state["place"], lane.since)
+                lane.done = set(state["done"])
+                self._fall_behind(lane)
+        self._catching = asyncio.create_task(self._catch_up())
+
+    async def stop(self) -> None:
+        """Send nothing more and give back what is under way; within two seconds. The runner's stop saves the places."""
+        await self._out.stop()
+        if self._catching is not None:
+            self._catching.cancel()
+            await asyncio.gather(self._catching, return_exceptions=True)
+            self._catching = None
+        for lane in self._lanes.values():
+            if lane.timer is not None:
+                lane.timer.cancel()
+                lane.timer = None
+
+    def wants(self) -> bool:
+        """Whether there is, or is about to be, a subscription."""
+        return bool(self._lanes) or self._creating > 0 or self._until > self._seen
+
+    def waiting(self) -> int:
+        """Changes that wait in memory, over all subscriptions."""
+        return sum(len(lane.waiting) for lane in self._busy)
+
+    async def take(self, entries: Sequence[Entry]) -> None:
+        """Put what the entries tell into the queues of those whom it concerns."""
+        changed = {(entry.tenant, entry.key) for entry in entries if entry.kind == f"{KIND}.put"}
+        kept = await self._db.read(lambda tx: _some(tx, changed)) if changed else {}
+        for lane in list(self._out.behind):
+            if lane.read >= entries[0].seq - 1:
+                lane.live = True
+                self._out.behind.discard(lane)
+        picked: list[tuple[Entry, list[_Lane]]] = []
+        for number, entry in enumerate(entries):
+            if entry.kind.startswith("entity."):
+                lanes = [lane for lane in self._touched(entry) if lane.live]
+                if lanes:
+                    picked.append((entry, lanes))
+            elif entry.kind == f"{KIND}.put" and (entry.tenant, entry.key) in kept:
+                self._put(entry.tenant, *kept[entry.tenant, entry.key])
+            elif entry.kind in (f"{KIND}.put", f"{KIND}.dropped"):
+                self._drop((entry.tenant, entry.key))
+            if number % 64 == 63:
+                await asyncio.sleep(0)
+        fed = await self._queue(picked, live=True)
+        self._seen = entries[-1].seq
+        for lane in fed:
+            self._out.pump(lane)
+        if self._out.behind:
+            self._out.hungry.set()
+
+    def settle(self, seq: int) -> Settled:
+        """The place that is safe to keep, and the states of those who are behind it."""
+        settled, writes = seq, {}
+        clock = asyncio.get_running_loop().time()
+        for lane in list(self._busy):
+            oldest = lane.oldest()
+            if lane.dropped or (oldest is None and (lane.live or lane.read >= seq)):
+                self._busy.discard(lane)
+                if not lane.dropped and lane.stored is not None and lane.stored["place"] is not None:
+                    writes[lane.key] = (lane, _state(lane, None))
+                continue
+            place = lane.read if oldest is None else oldest.seq - 1
+            fresh = lane.live and oldest is not None and clock - oldest.taken < FRESH_S
+            if fresh and not self._out.stopping and (lane.stored is None or lane.stored["place"] is None):
+                settled = min(settled, place)
+            elif lane.stored is None or lane.stored["place"] != place:
+                writes[lane.key] = (lane, _state(lane, place))
+        for key in list(self._out.dirty)[: len(self._out.dirty) if self._out.stopping else TALLIES_A_SAVE]:
+            lane = self._out.dirty.pop(key)
+            if not lane.dropped and key not in writes:
+                writes[key] = (lane, _state(lane, None if lane.stored is None else lane.stored["place"]))
+        if not writes:
+            return Settled(settled)
+        listed, at = list(writes.values()), self._now()
+        return Settled(settled, lambda tx: _save(tx, listed, at), lambda: _kept(listed))
+
+    # -- matching -----------------------------------------------------------------------------------------------
+
+    def _touched(self, entry: Entry) -> list[_Lane]:
+        touched = self._index.touched(entry.tenant, entry)
+        if not touched:
+            return []
+        now = self._now()
+        return [self._lanes[entry.tenant, sub.id] for sub in touched if sub.live(now)]
+
+    async def _queue(self, picked: list[tuple[Entry, list[_Lane]]], *, live: bool) -> dict[_Lane, None]:
+        """Evaluate and queue; the lanes that were fed. A lane that ran out of room reads on for itself."""
+        fed: dict[_Lane, None] = {}
+        if not picked:
+            return fed
+        async with self._evaluating:
+            subs = [(entry, [lane.sub for lane in lanes]) for entry, lanes in picked]
+            found = await self._db.read(lambda tx: _evaluate(tx, subs))
+        clock = asyncio.get_running_loop().time()
+        full: set[_Lane] = set()
+        for (entry, lanes), (payload, held) in zip(picked, found, strict=True):
+            item = _Item(entry.seq, entry.key, payload, clock)
+            for lane, holds in zip(lanes, held, strict=True):
+                if not holds or lane.dropped or lane.live != live or lane in full:
+                    continue
+                self._busy.add(lane)
+                if self._out.add(lane, item):
+                    fed[lane] = None
+                else:
+                    full.add(lane)
+        for lane in full:
+            fed.setdefault(lane)
+        return fed
+
+    async def _catch_up(self) -> None:
+        failing = False
+        while True:
+            try:
+                if not await self._catch_up_once():
+                    self._out.hungry.clear()
+                    await self._out.hungry.wait()
+                failing = False
+            except Exception as problem:  # fence: those who are behind wait; the live ones are not concerned
+                if not failing:
+                    log.error("catching up fell", exc_info=problem)
+                failing = True
+                await asyncio.sleep(1.0)
+
+    async def _catch_up_once(self) -> bool:
+        """Read a piece of the journal for those who are behind and have room; False when there is none to read."""
+        out = self._out
+        low = NOTIFICATION_QUEUE // 2
+        hungry = [lane for lane in out.behind if lane.room() > 0 and len(lane.waiting) <= low and not lane.dropped]
+        hungry = [lane for lane in hungry if out.bytes < BUDGET_BYTES or not lane.waiting]
+        if not hungry:
+            return False
+        after = min(lane.read for lane in hungry)
+        entries = await self._db.read(lambda tx: journal.read(tx, after, READ_ROWS))
+        if not entries:
+            return False
+        last = entries[-1].seq
+        group = {lane for lane in hungry if not lane.live and not lane.dropped and after <= lane.read < last}
+        self._count_lost(group, entries[0].seq)
+        picked = []
+        for entry in entries:
+            if entry.kind.startswith("entity."):
+                lanes = [lane for lane in self._touched(entry) if lane in group and entry.seq > lane.read]
+                if lanes:
+                    picked.append((entry, lanes))
+        reads = {lane: lane.read for lane in group}
+        fed = await self._queue(picked, live=False)
+        for lane in group:
+            if not lane.live and lane.read == reads[lane]:
+                lane.read = last
+        for lane in fed:
+            out.pump(lane)
+        return True
+
+    def _count_lost(self, group: Iterable[_Lane], first: int) -> None:
+        """The journal begins later than somebody's place: what lay between is gone."""
+        for lane in group:
+            if first > lane.read + 1:
+                lane.tally.lost += first - lane.read - 1
+                log.error("changes lost", subscription=lane.sub.id, tenant=lane.tenant, rows=first - lane.read - 1)
+                lane.read = first - 1
+                self._out.dirty[lane.key] = lane
+
+    # -- the set of subscriptions ---------------------------------------------------------------------------------
+
+    def _put(self, tenant: str, record: Record, state: dict[str, Any] | None) -> _Lane | None:
+        """Take in a subscription, new or changed."""
+        try:
+            sub = model.compiled(record)
+        except ShaharError as problem:  # a record of another version; the others go on
+            log.error("subscription not understood", subscription=record["id"], tenant=tenant, problem=str(problem))
+            return None
+        lane = self._lanes.get((tenant, sub.id))
+        if lane is None:
+            lane = self._lanes[tenant, sub.id] = _Lane(tenant, sub, record["since"], record["since"])
+            if state is not None:
+                lane.tally, lane.stored = _tally_of(state), state
+        lane.sub = sub
+        self._resume(lane, record["since"])
+        if sub.active and not sub.every_s:
+            self._index.put(tenant, sub)
+        else:
+            self._index.drop(tenant, sub.id)
+            self._out.clear(lane)
+        if sub.active and sub.every_s:
+            self._begin_period(lane)
+        self._out.pump(lane)
+        return lane
+
+    def _resume(self, lane: _Lane, since: int) -> None:
+        """After a change: try at once, but nothing from before it ran again."""
+        lane.failures, lane.not_before, lane.refusals = 0, 0.0, 0
+        if lane.timer is not None:
+            lane.timer.cancel()
+            lane.timer = None
+        if since > lane.since:
+            lane.since = since
+            lane.read = max(lane.read, since)
+            self._out.clear(lane)
+        if lane.waiting or lane.flying or not lane.live:
+            self._busy.add(lane)
+
+    def _fall_behind(self, lane: _Lane) -> None:
+        lane.live = False
+        self._out.behind.add(lane)
+        self._busy.add(lane)
+        self._out.hungry.set()
+
+    def _drop(self, key: Key) -> None:
+        lane = self._lanes.pop(key, None)
+        self._index.drop(*key)
+        if lane is not None:
+            lane.dropped = True
+            self._out.clear(lane)
+            self._out.behind.discard(lane)
+            self._out.dirty.pop(key, None)
+            if lane.timer is not None:
+                lane.timer.cancel()
+
+    # -- periodic subscriptions ---------------------------------------------------------------------------------
+
+    def _begin_period(self, lane: _Lane) -> None:
+        now = self._now()
+        last = lane.tally.last_notification
+        lane.due = now + round(lane.sub.every_s * SECOND)
+        if last is not None:
+            lane.due = max(now, min(lane.due, last + round(lane.sub.every_s * SECOND)))
+        self._look_at_clock(lane)
+
+    def _look_at_clock(self, lane: _Lane) -> None:
+        """Send when it is time; look again then, or after a while, since the clock may run at a speed of its own."""
+        lane.timer = None
+        now = self._now()
+        if lane.dropped or self._out.stopping or not lane.sub.every_s or not lane.sub.live(now):
+            return
+        loop = asyncio.get_running_loop()
+        if now >= lane.due:
+            period = round(lane.sub.every_s * SECOND)
+            due, lane.due = lane.due, lane.due + period * ((now - lane.due) // period + 1)
+            if not lane.flying and loop.time() >= lane.not_before:
+                lane.flying["period"] = []
+                self._out.spawn(self._send_all(lane, due))
+        wait_s = min(max((lane.due - now) / SECOND, 0.001), LOOK_AGAIN_S)
+        lane.timer = loop.call_later(wait_s, self._look_at_clock, lane)
+
+    async def _send_all(self, lane: _Lane, due: Instant) -> None:
+        """Tell every entity that matches; nothing when there is none. A period that fails is not made up for."""
+        now = self._now()
+        try:
+            docs = await self._matching(lane)
+            for start in range(0, len(docs), TOGETHER):
+                shown = [Seen(doc, [], now) for doc in docs[start : start + TOGETHER]]
+                await self._out._post(lane, shown, f"{_prefix(lane)}:at:{due // 1_000}:{start}", now)
+                self._out.succeeded(lane, now)
+        except Exception as problem:  # fence: whatever one notification meets delays its own subscription alone
+            self._out.fell(lane, now, problem)
+        finally:
+            lane.flying.pop("period", None)
+            self._out.dirty[lane.key] = lane
+
+    async def _matching(self, lane: _Lane) -> list[Doc]:
+        found: dict[str, Doc] = {}
+        sub = lane.sub
+        for selector in sub.selectors or (q.Query(),):
+            query = q.Query(
+                selector.ids, selector.id_pattern, selector.types, (), sub.q, sub.scope, sub.geo,
+            )  # fmt: skip
+            offset = 0
+            while True:
+                page = await self._broker.find(lane.tenant, query, limit=PAGE_LIMIT, offset=offset)
+                found.update((doc["id"], doc) for doc in page.docs)
+                offset += PAGE_LIMIT
+                if len(page.docs) < PAGE_LIMIT or offset > PAGE_LIMIT * 10:
+                    break
+        return list(found.values())
+
+
+# -- in a reader ------------------------------------------------------------------------------------------------------
+
+
+def _evaluate(tx: Tx, picked: list[tuple[Entry, list[Subscription]]]) -> list[tuple[bytes, list[bool]]]:
+    """For each change what it shows, as JSON, and for which of the subscriptions the queries hold."""
+    present: dict[Key, Doc | None] = {}
+    found: list[tuple[bytes, list[bool]]] = []
+    for entry, subs in picked:
+        number = tenants.number(tx, entry.tenant)
+        key = (entry.tenant, entry.key)
+        if key not in present:
+            located = entities.locate(tx, number, entry.key)
+            present[key] = located[1] if located else None
+        doc = model.laid_over(entry, present[key])
+        judged = model.before(entry, doc) if entry.kind == "entity.deleted" else doc
+        held = [model.holds(sub, judged, lambda uri, number=number: entities.get(tx, number, uri)) for sub in subs]  # type: ignore[misc] -- bound as default
+        shown = model.seen(entry, doc)
+        payload = orjson.dumps([shown.doc, shown.gone, shown.at, shown.deleted]) if any(held) else b""
+        found.append((payload, held))
+    return found
+
+
+def _load(tx: Tx, name: str) -> tuple[int, list[tuple[str, Record, dict[str, Any] | None]]]:
+    names = {tenants.number(tx, tenant): tenant for tenant in tenants.every(tx)}
+    states = {(number, key): state for number, key, state in records.every(tx, STATE)}
+    kept = [(names[number], record, states.get((number, key))) for number, key, record in records.every(tx, KIND)]
+    place = journal.place(tx, name)
+    return journal.last_seq(tx) if place is None else place, kept
+
+
+def _some(tx: Tx, keys: Iterable[Key]) -> dict[Key, tuple[Record, dict[str, Any] | None]]:
+    found = {}
+    for tenant, key in keys:
+        number = tenants.number(tx, tenant)
+        record = records.get(tx, KIND, number, key)
+        if record is not None:
+            found[tenant, key] = (record, records.get(tx, STATE, number, key))
+    return found
+
+
+def _held(tx: Tx, tenant: str, subscription_id: str) -> tuple[Record, Tally]:
+    number = tenants.number(tx, tenant)
+    record = records.get(tx, KIND, number, subscription_id)
+    if record is None:
+        raise NotFound(f"subscription {subscription_id} does not exist", field="id")
+    return record, _tally_of(records.get(tx, STATE, number, subscription_id))
+
+
+def _page(tx: Tx, tenant: str, limit: int, offset: int) -> tuple[list[tuple[Record, Tally]], int]:
+    try:
+        number = tenants.number(tx, tenant)
+    except NoTenant:
+        if tenant:
+            raise
+        return [], 0
+    held = sorted((record for _, _, record in records.every(tx, KIND, number)), key=lambda record: record["born"])
+    some = held[offset : offset + limit]
+    return [(record, _tally_of(records.get(tx, STATE, number, record["id"]))) for record in some], len(held)
+
+
+def _tally_of(state: dict[str, Any] | None) -> Tally:
+    known = {one.name for one in fields(Tally)}
+    return Tally(**{name: value for name, value in (state or {}).get("tally", {}).items() if name in known})
+
+
+# -- in the writer ----------------------------------------------------------------------------------------------------
+
+
+def _create(tx: Tx, tenant: str, record: Record, at: Instant) -> int:
+    number = tenants.make(tx, tenant, at)
+    if records.get(tx, KIND, number, record["id"]) is not None:
+        raise Exists(f"subscription {record['id']} exists already", field="id")
+    if records.count(tx, KIND, number) >= SUBSCRIPTIONS:
+        raise TooMany("there are too many subscriptions", rule=f"at most {SUBSCRIPTIONS} a tenant")
+    seq = journal.last_seq(tx) + 1
+    records.drop(tx, STATE, number, record["id"], at, journaled=False)
+    records.put(tx, KIND, number, record["id"], record | {"since": seq, "born": seq}, at)
+    return seq
+
+
+def _delete(tx: Tx, tenant: str, subscription_id: str, at: Instant) -> None:
+    number = tenants.number(tx, tenant)
+    if not records.drop(tx, KIND, number, subscription_id, at):
+        raise NotFound(f"subscription {subscription_id} does not exist", field="id")
+    records.drop(tx, STATE, number, subscription_id, at, journaled=False)
+
+
+def _state(lane: _Lane, place: int | None) -> dict[str, Any]:
+    return {"place": place, "done": [] if place is None else sorted(lane.done), "tally": asdict(lane.tally)}
+
+
+def _save(tx: Tx, writes: Sequence[tuple[_Lane, dict[str, Any]]], at: Instant) -> None:
+    for lane, state in writes:
+        number = tenants.number(tx, lane.tenant)
+        if records.get(tx, KIND, number, lane.sub.id) is not None:
+            records.put(tx, STATE, number, lane.sub.id, state, at, journaled=False)
+
+
+def _kept(writes: Sequence[tuple[_Lane, dict[str, Any]]]) -> None:
+    for lane, state in writes:
+        lane.stored = state

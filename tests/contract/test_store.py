@@ -1,0 +1,198 @@
+"""The store's promises on a real file: durable together, isolated failures, history once, pages that agree with evaluation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import given as for_all
+from hypothesis import strategies as st
+
+from shahar.model import query as q
+from shahar.model.change import Applied, Change
+from shahar.model.context import CORE
+from shahar.model.entity import parse_entity
+from shahar.services.broker import Broker, Mark
+from shahar.store import entities, journal, tenants
+from shahar.store.db import Database, Tx
+from shahar.store.history import Span
+from shahar.values.errors import Invalid, NotFound, NoTenant, TooComplex, Unavailable
+
+pytestmark = pytest.mark.anyio
+D = "https://uri.etsi.org/ngsi-ld/default-context/"
+AT = 1_700_000_000_000_000
+
+
+@pytest.fixture
+async def db(tmp_path: Path) -> AsyncIterator[Database]:
+    """An open store in a folder of its own."""
+    database = Database(tmp_path / "shahar.db")
+    await database.open()
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def broker(db: Database) -> Broker:
+    """The door of the store."""
+    return Broker(db)
+
+
+def create(entity_id: str, **attributes: Any) -> Change:
+    """A creation of type T."""
+    return Change("create", entity_id, parse_entity({"id": entity_id, "type": "T", **attributes}, CORE))
+
+
+def observe(entity_id: str, value: Any, at: int) -> Change:
+    """A reading of attribute a."""
+    return Change("observe", entity_id, {"id": entity_id, "type": [D + "T"], "attrs": {D + "a": [{"type": "Property", "value": value, "observedAt": at}]}})
+
+
+async def entries(db: Database) -> list[journal.Entry]:
+    """The whole journal."""
+    return await db.read(lambda tx: journal.read(tx, 0, 10_000))
+
+
+async def test_document_history_and_journal_are_written_together(db: Database, broker: Broker) -> None:
+    await broker.change("", create("urn:a:1", a={"value": 1, "observedAt": "2024-01-01T00:00:00Z"}), AT)
+    assert (await broker.get("", "urn:a:1"))["attrs"][D + "a"][0]["value"] == 1
+    evolution = await broker.evolution("", "urn:a:1", Span())
+    assert [one["value"] for one in evolution.series[D + "a"]] == [1]
+    (entry,) = await entries(db)
+    assert (entry.kind, entry.key, list(entry.what["set"])) == ("entity.created", "urn:a:1", [D + "a"])
+
+
+async def test_a_failing_work_takes_nobody_with_it(db: Database) -> None:
+    def make(name: str) -> Any:
+        return lambda tx: tenants.make(tx, name, AT)
+
+    def spoil(tx: Tx) -> None:
+        tenants.make(tx, "spoilt", AT)
+        raise Invalid("after writing")
+
+    def crash(tx: Tx) -> None:
+        tenants.make(tx, "crashed", AT)
+        tx.run("INSERT INTO nowhere VALUES(1)")
+
+    results = await asyncio.gather(*(db.write(make(f"t{i}")) for i in range(20)), db.write(spoil), db.write(crash), db.write(make("last")), return_exceptions=True)
+    assert [isinstance(result, Exception) for result in results] == [False] * 20 + [True, True, False]
+    assert isinstance(results[20], Invalid)
+    assert set(await db.read(tenants.every)) == {f"t{i}" for i in range(20)} | {"last"}
+
+
+async def test_batch_members_fail_each_for_itself(broker: Broker) -> None:
+    await broker.change("", create("urn:a:1", a=1), AT)
+    outcomes = await broker.apply("", [create("urn:a:1", a=2), create("urn:a:2", a=2)], AT)
+    assert [isinstance(outcome, Applied) for outcome in outcomes] == [False, True]
+
+
+async def test_a_tenant_is_made_by_the_first_creation_alone(db: Database, broker: Broker) -> None:
+    with pytest.raises(NotFound):
+        await broker.change("north", Change("delete", "urn:a:1"), AT)
+    with pytest.raises(NoTenant):
+        await broker.find("north", q.Query(ids=("urn:a:1",)), limit=5)
+    await broker.change("north", create("urn:a:1", a=1), AT)
+    with pytest.raises(NotFound):
+        await broker.get("", "urn:a:1")
+    assert (await broker.get("north", "urn:a:1"))["id"] == "urn:a:1"
+
+
+async def test_a_reading_told_twice_is_kept_once(db: Database, broker: Broker) -> None:
+    assert await broker.observe("", observe("urn:a:1", 5, 100), AT) == 1
+    assert await broker.observe("", observe("urn:a:1", 5, 100), AT) == 0
+    assert len((await broker.evolution("", "urn:a:1", Span())).series[D + "a"]) == 1
+    assert len(await entries(db)) == 1
+
+
+async def test_a_frame_told_again_at_another_instant_is_kept_once(broker: Broker) -> None:
+    assert await broker.observe("", observe("urn:a:1", 5, 100), AT, Mark("d", "7", 100, 1_000)) == 1
+    assert await broker.observe("", observe("urn:a:1", 5, 900), AT, Mark("d", "7", 900, 1_000)) == 0
+    assert await broker.observe("", observe("urn:a:1", 5, 5_000), AT, Mark("d", "7", 5_000, 1_000)) == 1
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@for_all(order=st.permutations([10, 20, 30, 40, 50]), number=st.integers(0, 10**9))
+async def test_the_order_of_arrival_does_not_matter(broker: Broker, order: list[int], number: int) -> None:
+    entity_id = f"urn:order:{number}-{'-'.join(map(str, order))}"
+    for at in [*order, *order[:2]]:
+        await broker.observe("", observe(entity_id, at, at), AT)
+    evolution = await broker.evolution("", entity_id, Span())
+    assert [one["value"] for one in evolution.series[D + "a"]] == [10, 20, 30, 40, 50]
+    assert (await broker.get("", entity_id))["attrs"][D + "a"][0]["value"] == 50
+
+
+async def test_a_deleted_entity_keeps_its_past_and_may_come_again(broker: Broker) -> None:
+    await broker.change("", create("urn:a:1", a={"value": 1, "observedAt": "2024-01-01T00:00:00Z"}), AT)
+    await broker.change("", Change("delete", "urn:a:1"), AT + 10)
+    with pytest.raises(NotFound):
+        await broker.get("", "urn:a:1")
+    assert len((await broker.evolution("", "urn:a:1", Span())).series[D + "a"]) == 1
+    assert D + "a" in (await broker.evolution("", "urn:a:1", Span(by="deletedAt"))).series
+    await broker.change("", create("urn:a:1", a={"value": 2, "observedAt": "2024-01-02T00:00:00Z"}), AT + 20)
+    assert [one["value"] for one in (await broker.evolution("", "urn:a:1", Span())).series[D + "a"]] == [1, 2]
+
+
+async def test_the_newest_readings_are_found_by_last(broker: Broker) -> None:
+    for at in range(1, 30):
+        await broker.observe("", observe("urn:a:1", at, at), AT)
+    series = (await broker.evolution("", "urn:a:1", Span(start=5, end=25, last=3))).series
+    assert [one["value"] for one in series[D + "a"]] == [22, 23, 24]
+
+
+async def test_sql_and_evaluation_give_the_same_pages(db: Database, broker: Broker) -> None:
+    for number in range(60):
+        value: Any = [number, -number] if number % 7 == 0 else number if number % 5 else f"text {number}"
+        location = {"type": "Point", "coordinates": [69 + number / 1000, 41]}
+        await broker.change("", create(f"urn:a:{number}", a=value, location=location), AT)
+    everything = (await broker.find("", q.Query(types=q.TypeIs(D + "T")), limit=100)).docs
+    near = q.parse_geo("near;maxDistance==2000", "Point", "[69.02,41]")
+    asked = [
+        q.Query(q=q.parse_q(text, CORE.expand)) for text in ("a>30", "a==7", "a<=12", "a==10..20", 'a=="text 10"', "a!=5", "a==-14", "a>50;a<58", "a>50|a<3")
+    ] + [q.Query(geo=near), q.Query(geo=near, types=q.TypeIs(D + "T"), q=q.parse_q("a>10", CORE.expand))]
+    for indexed in (False, True):
+        if indexed:
+            assert await db.write(lambda tx: entities.make_index(tx, D + "a", AT))
+        for query in asked:
+            expected = [doc["id"] for doc in everything if q.matches(query, doc)]
+            page = await broker.find("", query, limit=100, count=True)
+            assert ([doc["id"] for doc in page.docs], page.total) == (expected, len(expected)), (query, indexed)
+            second = await broker.find("", query, limit=3, offset=2)
+            assert [doc["id"] for doc in second.docs] == expected[2:5]
+
+
+async def test_an_index_is_used_when_it_is_there(db: Database, broker: Broker) -> None:
+    await broker.change("", create("urn:a:1", a=1), AT)
+    await db.write(lambda tx: entities.make_index(tx, D + "a", AT))
+
+    def plan(tx: Tx) -> str:
+        made = entities._Plan(tx, tenants.number(tx, ""), q.Query(q=q.parse_q("a==5", CORE.expand), types=q.TypeIs(D + "T")), False)
+        return " ".join(str(row) for row in tx.rows("EXPLAIN QUERY PLAN " + made.select("e.pk, e.doc"), made.bindings))
+
+    assert "attribute_" in await db.read(plan)
+
+
+async def test_a_query_that_does_not_end_is_stopped(db: Database) -> None:
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    with pytest.raises(TooComplex):
+        await db.read(lambda tx: tx.row(endless), timeout_s=0.2)
+
+
+async def test_a_second_owner_is_refused(db: Database) -> None:
+    with pytest.raises(Unavailable, match="in use"):
+        await Database(db.path).open()
+
+
+async def test_the_journal_is_kept_until_everybody_has_passed(db: Database, broker: Broker) -> None:
+    for number in range(5):
+        await broker.change("", create(f"urn:a:{number}", a=1), AT)
+    later = AT + 8 * 86_400_000_000
+    assert await db.write(lambda tx: journal.prune(tx, later)) == 0
+    await db.write(lambda tx: journal.passed(tx, "runner", 3))
+    assert await db.write(lambda tx: journal.prune(tx, AT)) == 0
+    assert await db.write(lambda tx: journal.prune(tx, later)) == 3
+    await broker.change("", create("urn:a:9", a=1), AT)
+    assert [entry.seq for entry in await entries(db)] == [4, 5, 6]
