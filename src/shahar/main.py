@@ -11,13 +11,14 @@ import asyncio
 import json
 import logging
 import os
+import signal
 import socket
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -33,7 +34,7 @@ from shahar.model.access import HOUSE
 from shahar.model.city import City, Pace
 from shahar.ports.mqtt import Consumer
 from shahar.ports.nats import Bounds, Login, NatsServer, hash_key
-from shahar.ports.webhooks import Webhooks
+from shahar.ports.webhooks import Outbound, Webhooks
 from shahar.services.accounts import Accounts, new_local_secret
 from shahar.services.broker import Broker
 from shahar.services.contexts import Contexts
@@ -44,6 +45,7 @@ from shahar.store.db import Database
 from shahar.values.errors import NotFound, ShaharError, Unavailable
 from shahar.values.instants import Instant
 from shahar.web import accounts as account_pages
+from shahar.web import devices as device_pages
 from shahar.web import docs, figures, operations, resident
 from shahar.web.application import Application, pages
 from shahar.web.exchange import Parts
@@ -86,7 +88,7 @@ async def house(settings: Settings, stage: Stage, registry: CollectorRegistry) -
         db = Database(settings.data / "shahar.db")
         await db.open()
         stack.push_async_callback(db.close)
-        webhooks = Webhooks(allow=settings.outbound_allow)
+        webhooks = Webhooks(Outbound(allow=settings.outbound_allow))
         stack.push_async_callback(webhooks.close)
         secret = new_local_secret()
         accounts = Accounts(db, access=_access(settings), local_secret=secret)
@@ -99,12 +101,12 @@ async def house(settings: Settings, stage: Stage, registry: CollectorRegistry) -
         broker = Broker(db)
         devices = Devices(db, broker, accounts, catalogue, hash_key)
         await devices.load()
-        runner = Runner(db, stage.now)
-        subscriptions = Subscriptions(db, broker, contexts, webhooks, stage.now)
-        await subscriptions.start(runner)
-        stack.push_async_callback(subscriptions.stop)
+        subscriptions = Subscriptions(db, broker, webhooks, contexts.get, stage.now)
+        runner = Runner(db, stage.now, [subscriptions])
+        await subscriptions.start()
         await runner.start()
         stack.push_async_callback(runner.stop)
+        stack.push_async_callback(subscriptions.stop)
         nats, consumer = await _mqtt(settings, devices, stage.now, stack)
         live = Operations(stage.city, catalogue, broker, runner, stage.pace)
         parts = Parts(stage.now, wall, broker, contexts, accounts, subscriptions, devices, runner, live)
@@ -152,13 +154,14 @@ async def _mqtt(settings: Settings, devices: Devices, now: Callable[[], Instant]
     stack.push_async_callback(consumer.stop)
     if nats is not None:
         await consumer.subscribed()
-        await admit(nats, devices)
+        server = nats
+
+        async def admit(logins: list[tuple[str, str]]) -> None:
+            await server.admit(Login(name, key_hash) for name, key_hash in logins)
+
+        devices.admit = admit
+        await admit(devices.logins())
     return nats, consumer
-
-
-async def admit(nats: NatsServer, devices: Devices) -> None:
-    """Let the registered devices sign in to the MQTT server."""
-    await nats.admit(Login(name, key_hash) for name, key_hash in devices.logins())
 
 
 async def run(settings: Settings, stage: Stage) -> None:
@@ -171,10 +174,10 @@ async def run(settings: Settings, stage: Stage) -> None:
         def ready() -> Mapping[str, bool]:
             return {"store": db.running()} | ({"mqtt": consumer.running()} if consumer else {})
 
-        tables = (account_pages.ROUTES, operations.ROUTES, resident.ROUTES, docs.ROUTES)
+        tables = (account_pages.ROUTES, device_pages.ROUTES, operations.ROUTES, resident.ROUTES, docs.ROUTES)
         folders = {"/ops/static": STATIC / "ops", "/ops/map": STATIC / "map", "/static": resident.FOLDER}
         application = Application(parts, pages(tables, folders, registry, ready), registry, Rates())
-        server = _server(application, settings)
+        server = _server(application, parts.operations.close)
         async with AsyncExitStack() as play:
             if stage.begin is not None:
                 await play.enter_async_context(asynccontextmanager(stage.begin)(parts.devices, nats))
@@ -184,8 +187,31 @@ async def run(settings: Settings, stage: Stage) -> None:
             sweeping.cancel()
 
 
-def _server(application: Application, settings: Settings) -> uvicorn.Server:
-    return uvicorn.Server(
+class _Server(uvicorn.Server):
+    """uvicorn's server without its signal handling: that one raises the signal again after serving, and our parts would not be stopped."""
+
+    ending: Callable[[], None]
+    """Told when the end is asked for, so that streams end by themselves."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Ask for the end at the first signal, whatever is under way; a second one changes nothing."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, lambda: None)
+
+    def _end(self) -> None:
+        self.ending()
+        self.should_exit = True
+
+
+def _server(application: Application, ending: Callable[[], None]) -> uvicorn.Server:
+    server = _Server(
         uvicorn.Config(
             application,
             http="httptools",
@@ -199,6 +225,8 @@ def _server(application: Application, settings: Settings) -> uvicorn.Server:
             server_header=False,
         )
     )
+    server.ending = ending
+    return server
 
 
 async def _sweep(parts: Parts) -> None:
@@ -348,7 +376,7 @@ def _command(given: argparse.Namespace) -> int:
     if given.command == "demo":
         from shahar.demo import stage as demo  # the demo's data are read only when it is asked for
 
-        stage = demo.stage(settings.data, wall, speed=settings.speed, region=settings.region, make=Stage, admit=admit)
+        stage = demo.stage(settings.data, wall, speed=settings.speed, region=settings.region, make=Stage)
     uvloop.run(run(settings, stage))
     return 0
 

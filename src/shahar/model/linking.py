@@ -1,10 +1,11 @@
 """Linked entities: what stands at the other end of the relationships of an answer, put into it or behind it.
 
-`flat` appends the linked entities behind the linking ones, each once; `inline` puts each into the relationship that leads to it, as
-often as it is led to, but never below itself (a circle ends where it closes).
-Promises: pure: entities come from a `fetch` that gives those that exist and may be read, all others are treated alike, as not there; at
-most LEVELS_MAX relationships are followed one behind the other, and LINKED_MAX entities are brought in by one answer, as many as are
-written out: beyond that TooComplex is raised before more is read. What a view does not show is not followed.
+`flat` appends the linked entities behind the linking ones, each once; `inline` puts each into the relationship that
+leads to it, as often as it is led to, but never below itself (a circle ends where it closes).
+Promises: pure: entities come from a `fetch` that gives those that exist and may be read, all others are treated alike,
+as not there; at most LEVELS_MAX relationships are followed one behind the other, and LINKED_MAX entities are brought in
+by one answer, as many as are written out: beyond that TooComplex is raised before more is read. What a view does not
+show is not followed.
 Does not: follow relationships of attributes (relationships below attributes), nor into the past.
 Source: ETSI GS CIM 009 clauses 4.5.23, 5.7.1.5, 5.7.2.5; `entity` and `entityList` 5.2.6, 5.2.37; simplified 4.5.4.
 A linking entity need not say objectType: what is stored here is followed (4.5.23.1).
@@ -30,7 +31,8 @@ Fetch = Callable[[Sequence[str]], Iterable[Doc]]
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """How linked entities are wanted: the form, how many relationships deep, and ids that the caller has met already."""
+    """How linked entities are wanted: the form, how many relationships deep, and ids that the caller has met
+    already."""
 
     form: Literal["flat", "inline"]
     levels: int = 1
@@ -39,7 +41,7 @@ class Join:
 
 @dataclass(slots=True)
 class Linked:
-    """What a walk found. `behind`: for the flat form, in the order of meeting; `docs`: by id, linking entities among them."""
+    """What a walk found: `docs` by id, the linking ones too; `behind` for the flat form, in the order of meeting."""
 
     docs: dict[str, Doc]
     plain: View
@@ -100,7 +102,7 @@ def _targets(one: Instance) -> list[str]:
 
 
 def embed(docs: Iterable[Doc], view: View, join: Join, linked: Linked) -> list[Doc]:
-    """The entities with what they lead to, rendered, in each relationship's member `linked` ({id: entity}), for `render`."""
+    """The entities, each relationship with what it leads to, rendered, in a member `linked` ({id: entity})."""
     weave = _Weave(linked)
     return [weave.into(doc, view, join.levels, join.met | {doc["id"]}) for doc in docs]
 
@@ -136,14 +138,12 @@ class _Weave:
 
 
 def _too_many() -> TooComplex:
-    return TooComplex(
-        "the answer would bring in too many linked entities; ask for fewer entities or levels", field="join",
-        rule=f"at most {LINKED_MAX} linked entities in an answer",
-    )  # fmt: skip
+    detail = "the answer would bring in too many linked entities; ask for fewer entities or levels"
+    return TooComplex(detail, field="join", rule=f"at most {LINKED_MAX} linked entities in an answer")
 
 
 def within(node: q.Node, types: q.Node) -> q.Node:
-    """The condition, its followed relationships narrowed to entities of `types`: nobody asks about what they may not read."""
+    """The condition, what it follows narrowed to entities of `types`: nobody asks about what they may not read."""
     match node:
         case q.Linked(attr, kinds, part):
             return q.Linked(attr, kinds, q.And((types, within(part, types))))

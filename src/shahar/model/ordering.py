@@ -2,15 +2,16 @@
 
     name;asc,address[city],name.observedAt;desc,location;dist-asc
 
-Promises: what is no such expression raises Invalid naming the parameter; the order is total for any values: entities that are equal in
-every term stay in the order in which they came, so that pages of one question fit together.
-The meaning, clause 4.23: values of different kinds stand in the order numbers, texts, objects, arrays, booleans, times, dates,
-date-times; null and what is missing stand last in both directions. Of several instances of an attribute the default one counts, or the
-first. Of a LanguageProperty without a language in brackets, "@none" counts, else "en", else the first tag. By distance, entities without
-such a GeoProperty stand behind those with one.
-Departures: texts stand in an order much like the root collation of Unicode (letters, then their marks, then small before capital), but
-not exactly in it, which would take tables of several megabytes; distance is the one of values/places, on the ellipsoid and not on the
-sphere. Does not: carry other collations.
+Promises: what is no such expression raises Invalid naming the parameter; the order is total for any values: entities
+that are equal in every term stay in the order in which they came, so that pages of one question fit together.
+The meaning, clause 4.23: values of different kinds stand in the order numbers, texts, objects, arrays, booleans,
+times, dates, date-times; null and what is missing stand last in both directions. Of several instances of an attribute
+the default one counts, or the first. Of a LanguageProperty without a language in brackets, "@none" counts, else "en",
+else the first tag. By distance, entities without such a GeoProperty stand behind those with one.
+Departures: texts stand in an order much like the root collation of Unicode (letters, then their marks, then small
+before capital), but not exactly in it, which would take tables of several megabytes; distance is the one of
+values/places, on the ellipsoid and not on the sphere.
+Does not: carry other collations.
 Source: ETSI GS CIM 009 V1.9.1 clauses 4.23, 5.2.43.
 """
 
@@ -43,6 +44,8 @@ _MOMENT: Final = {"time": _TIME, "date": _DATE, "datetime": _DATETIME}
 _DIRECTIONS: Final = frozenset({"asc", "desc", "dist-asc", "dist-desc"})
 _OWN_MOMENTS: Final = {iri: name for iri, name in q.MOMENT_MEMBERS.items() if name != "observedAt"}
 _MISSING: Final[Any] = None
+_LETTERS: Final = frozenset("йЙўЎ")
+"""Letters of their own, though Unicode takes them apart into a letter and a mark."""
 
 Key = tuple[Any, ...] | None
 """Where a value stands, comparable with every other; None: there is no value."""
@@ -62,7 +65,8 @@ Order = tuple[Term, ...]
 
 
 def parse(text: str, expand: Callable[[str], str], origin: str | None = None, geometry: str | None = None) -> Order:
-    """The order that `orderBy` asks for; `origin` and `geometry` are orderFrom (coordinates, JSON) and orderGeometry. Invalid."""
+    """The order that `orderBy` asks for; `origin` and `geometry` are orderFrom (coordinates, JSON) and orderGeometry.
+    Invalid."""
     shape = _origin(origin, geometry or "Point") if origin is not None else None
     terms = text.split(",")
     if len(terms) > TERMS_MAX:
@@ -72,7 +76,11 @@ def parse(text: str, expand: Callable[[str], str], origin: str | None = None, ge
 
 def _origin(coordinates: str, geometry: str) -> BaseGeometry:
     if geometry not in places.GEOMETRY_TYPES:
-        raise Invalid(f"{geometry!r:.60} is not a geometry type", field="orderGeometry", rule="one of " + ", ".join(places.GEOMETRY_TYPES))
+        raise Invalid(
+            f"{geometry!r:.60} is not a geometry type",
+            field="orderGeometry",
+            rule="one of " + ", ".join(places.GEOMETRY_TYPES),
+        )
     try:
         read = json.loads(coordinates)
     except (ValueError, RecursionError):
@@ -86,7 +94,9 @@ def _term(text: str, expand: Callable[[str], str], shape: BaseGeometry | None) -
         raise Invalid(f"{direction!r:.40} is not a direction", field="orderBy", rule=RULE)
     origin = shape if direction.startswith("dist") else None
     if direction.startswith("dist") and shape is None:
-        raise Invalid("an order by distance needs orderFrom", field="orderFrom", rule="coordinates such as [69.24,41.31]")
+        raise Invalid(
+            "an order by distance needs orderFrom", field="orderFrom", rule="coordinates such as [69.24,41.31]"
+        )
     descending = direction.endswith("desc")
     if name in MEMBERS:
         return Term(member=name, descending=descending, origin=origin)
@@ -175,9 +185,16 @@ def _rank(value: Any) -> Key:
     return (_ARRAY if isinstance(value, list) else _OBJECT), [_collated(json.dumps(value, sort_keys=True))]
 
 
-def _collated(text: str) -> tuple[str, str, str]:
-    """A text by its letters, then their marks, then their case."""
-    whole = unicodedata.normalize("NFKD", text)
-    folded = whole.casefold()
-    letters = "".join(sign for sign in folded if not unicodedata.combining(sign))
-    return letters, folded, whole.swapcase()
+def _collated(text: str) -> tuple[str, tuple[str, ...], str]:
+    """A text by its letters, then their marks, then their case, small before capital."""
+    letters: list[str] = []
+    marks: list[str] = []
+    for sign in unicodedata.normalize("NFC", text):
+        base, *more = sign if sign in _LETTERS else unicodedata.normalize("NFKD", sign)
+        if unicodedata.combining(base):
+            marks[-1:] = [marks[-1] + base] if marks else []
+        else:
+            letters.append(base)
+            marks.append("".join(more))
+    plain = "".join(letters)
+    return plain.casefold(), tuple(marks), plain.swapcase()

@@ -2,12 +2,13 @@
 
     id,name,locatedAt{id,isInCountry{name}}
 
-A name alone is a member of the entity (id, type, scope or an attribute); braces after it say which members of the entities that this
-relationship leads to. Picking `a{b}` picks `a` itself as well; omitting `a{b}` leaves `a` where it is.
-Promises: what is no such expression raises Invalid with the parameter's name, and nothing else does; depth and number of names are
-bounded. Names come out expanded.
-Source: ETSI GS CIM 009 clause 4.21. Departures: a name may have a prefix or be an IRI (4.6.2), and braces may stand after any of the
-names, as the examples of 4.21 do it, not only after the last.
+A name alone is a member of the entity (id, type, scope or an attribute); braces after it say which members of the
+entities that this relationship leads to. Picking `a{b}` picks `a` itself as well; omitting `a{b}` leaves `a` where it
+is.
+Promises: what is no such expression raises Invalid with the parameter's name, and nothing else does; depth and number
+of names are bounded. Names come out expanded.
+Source: ETSI GS CIM 009 clause 4.21. Departures: a name may have a prefix or be an IRI (4.6.2), and braces may stand
+after any of the names, as the examples of 4.21 do it, not only after the last.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _NAME: Final = re.compile(r"[^\s,|{}]+")
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """What is shown of an entity (nothing picked: everything) and, by relationship, of the entities that it leads to."""
+    """What is shown of an entity (nothing picked: all) and, by relationship, of the entities that it leads to."""
 
     pick: frozenset[str] = frozenset()
     omit: frozenset[str] = frozenset()
@@ -119,4 +120,8 @@ class _Reader:
     def fail(self, wanted: str) -> NoReturn:
         """Say what was wanted instead of what stands here."""
         found = repr(self.text[self.at : self.at + 20]) if self.at < len(self.text) else "the end"
-        raise Invalid(f"At character {self.at + 1} stands {found} instead of {wanted}", field=self.field, rule="ETSI GS CIM 009 clause 4.21")
+        raise Invalid(
+            f"At character {self.at + 1} stands {found} instead of {wanted}",
+            field=self.field,
+            rule="ETSI GS CIM 009 clause 4.21",
+        )

@@ -1,17 +1,18 @@
-"""From the house's document to what a caller asked for: normalised, concise, simplified, GeoJSON; temporal forms beside them.
+"""From the house's document to what a caller asked for: normalised, concise, simplified, GeoJSON; temporal forms.
 
-Promises: names are compacted by the caller's context; system members appear only when asked (`sys`); a member that the document does
-not hold never appears. Pure: the same document and view give the same answer.
-Does not: filter entities (model/query); look for linked entities (model/linking puts them in); know media types or headers (web/ngsild).
-Source: ETSI GS CIM 009 clauses 4.5.1 to 4.5.9, 4.5.16 (GeoJSON), 4.5.23 (linked entities), 4.21 (pick and omit), 4.5.19 (aggregation; not
-carried yet).
+Promises: names are compacted by the caller's context; system members appear only when asked (`sys`); a member that the
+document does not hold never appears. Pure: the same document and view give the same answer.
+Does not: filter entities (model/query); look for linked entities (model/linking puts them in); know media types or
+headers (web/ngsild).
+Source: ETSI GS CIM 009 clauses 4.5.1 to 4.5.9, 4.5.16 (GeoJSON), 4.5.23 (linked entities), 4.21 (pick and omit), 4.5.19
+(aggregation; not carried yet).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from shahar.model.context import Context
 from shahar.model.entity import VALUE_MEMBER, Doc, Instance
@@ -23,7 +24,8 @@ Form = Literal["normalized", "concise", "simplified"]
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How a caller wants to see entities. `attrs`, `pick`, `omit` hold expanded names; `pick` and `omit` also id, type, scope.
+    """How a caller wants to see entities. `attrs`, `pick`, `omit` hold expanded names; `pick` and `omit` also id, type,
+    scope.
 
     `below`: by relationship, the view of the entities that it leads to, where it is another than of all their members.
     """
@@ -46,7 +48,7 @@ def through(projection: Projection, view: View) -> View:
 
 
 def entity(doc: Doc, view: View) -> dict[str, Any]:
-    """The entity as the view shows it, @context left to the caller; empty when no member of it is left (clause 4.21)."""
+    """The entity as the view shows it, without @context; empty when no member of it is left (clause 4.21)."""
     compact = view.context.compact
     shown: dict[str, Any] = {}
     if _wanted("id", view):
@@ -204,7 +206,8 @@ def feature(doc: Doc, view: View, geometry_iri: str, dataset: str = "") -> dict[
 
 
 def temporal(doc: Doc, series: dict[str, list[Instance]], view: View, *, values: bool) -> dict[str, Any]:
-    """The temporal evolution of an entity: `series` maps attribute IRIs to instances in the order of time (clauses 4.5.7 to 4.5.9).
+    """The temporal evolution of an entity: `series` maps attribute IRIs to instances in the order of time (clauses
+    4.5.7 to 4.5.9).
 
     `values`: the simplified form, each attribute a list of [value, instant] pairs.
     """
@@ -217,15 +220,27 @@ def temporal(doc: Doc, series: dict[str, list[Instance]], view: View, *, values:
     return shown
 
 
+_PLURAL: Final = {
+    "value": "values",
+    "object": "objects",
+    "languageMap": "languageMaps",
+    "vocab": "vocabs",
+    "json": "jsons",
+    "valueList": "valueLists",
+    "objectList": "objectLists",
+}
+
+
 def _pairs(instances: list[Instance], view: View) -> Any:
     """Simplified temporal form, one object for each datasetId."""
     found: dict[str, dict[str, Any]] = {}
     for one in instances:
         member = VALUE_MEMBER[one["type"]]
-        plural = {"value": "values", "object": "objects", "languageMap": "languageMaps", "vocab": "vocabs", "json": "jsons",
-                  "valueList": "valueLists", "objectList": "objectLists"}[member]  # fmt: skip
+        plural = _PLURAL[member]
         dataset = one.get("datasetId", "")
-        listed = found.setdefault(dataset, {"type": one["type"], plural: []} | ({"datasetId": dataset} if dataset else {}))
+        listed = found.setdefault(
+            dataset, {"type": one["type"], plural: []} | ({"datasetId": dataset} if dataset else {})
+        )
         value = _vocab(one[member], view) if member == "vocab" else one.get(member)
         at = one["observedAt"] if "observedAt" in one else one.get("modifiedAt", 0)
         listed.setdefault(plural, []).append([value, instants.text(at)])

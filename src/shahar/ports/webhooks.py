@@ -51,7 +51,7 @@ _AGENT: Final = "shahar"
 
 
 class Outbound:
-    """Which addresses may be reached: `allow` and `deny` are networks such as 127.0.0.0/8; the list of refusals wins."""
+    """Which addresses may be reached; `allow` and `deny` are networks such as 127.0.0.0/8, and `deny` wins."""
 
     def __init__(self, allow: Sequence[str] = (), deny: Sequence[str] = ()) -> None:
         self._allow = tuple(_network(text) for text in allow)

@@ -606,8 +606,9 @@ def _mint() -> _Minted:
 
 
 def _device_name(device: str) -> str:
-    """A name made from the device's, so that a device has one key and a new one takes the old one's place."""
-    return _base32(sha256(device.encode()).digest()[:20])
+    """A name made from the device's, so that a device has one key and a new one takes the old one's place; short, for
+    a key may have 72 bytes where it is hashed with bcrypt."""
+    return _base32(sha256(device.encode()).digest()[:10])
 
 
 def _base32(content: bytes) -> str:

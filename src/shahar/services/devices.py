@@ -11,7 +11,7 @@ Does not: listen on sockets; sign devices in (the MQTT server does, by `logins`;
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -28,7 +28,7 @@ from shahar.store import records, tenants
 from shahar.store.db import Database, Tx
 from shahar.values import instants
 from shahar.values.bounds import BROKEN_KEPT, INTAKE_BYTES
-from shahar.values.errors import CallerFault, Invalid, NotFound, TooLarge
+from shahar.values.errors import CallerFault, Exists, Invalid, NotFound, TooLarge
 from shahar.values.instants import SECOND, Instant
 
 log = structlog.get_logger(__name__)
@@ -70,6 +70,8 @@ class Devices:
     catalogue: Catalogue
     hash_key: Callable[[str], str]
     counts: Counter[str] = field(default_factory=Counter)
+    admit: Callable[[list[tuple[str, str]]], Awaitable[None]] | None = None
+    """Told who may sign in to the MQTT server after each change of the register; set by main when there is such a server."""
     _devices: dict[str, Device] = field(default_factory=dict)
     _by_identifier: dict[str, Device] = field(default_factory=dict)
     _broken: int = 0
@@ -105,6 +107,9 @@ class Devices:
         """Register a device and make its entity; the device's key, told this once. Invalid, Forbidden."""
         demand(by, Target("write", "devices", device.tenant))
         profile = self._profile(device.profile)
+        holder = self._devices.get(device.name)
+        if holder is not None and holder.tenant != device.tenant:
+            raise Exists(f"device {device.name!r} is another tenant's", field="name")
         key = await self.accounts.make_device_key(device.name, device.tenant, at, by=by)
         known = Device(**{**asdict(device), "key_hash": self.hash_key(key)})
         if not device.through:
@@ -117,6 +122,8 @@ class Devices:
 
         await self.db.write(work)
         self._know(known)
+        if self.admit is not None:
+            await self.admit(self.logins())
         return key
 
     def _profile(self, name: str) -> Profile:

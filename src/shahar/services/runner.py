@@ -44,6 +44,7 @@ __all__ = ["LOST", "Consumer", "Entry", "Lagging", "Listening", "Lost", "Runner"
 BATCH: Final = 256
 SAVE_EVERY_S: Final = 0.5
 PRUNE_EVERY_S: Final = 600.0
+PRUNES_MAX: Final = 100
 LISTENER_MAX: Final = 1_000
 STOP_S: Final = 1.0
 _FIRST_WAIT_S: Final = 0.25
@@ -166,6 +167,7 @@ class Runner:
         self._reading = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._commits = -1
+        self._listening = False
 
     async def start(self) -> None:
         """Take up each consumer's place and begin."""
@@ -176,7 +178,9 @@ class Runner:
         for reader in self._readers:
             reader.place = reader.stored = places.get(reader.consumer.name, end) if reader.kept else end
         self._stopping.clear()
-        self._db.on_commit(self._wake)
+        if not self._listening:
+            self._db.on_commit(self._wake)
+            self._listening = True
         self._tasks = [asyncio.create_task(self._run(reader)) for reader in self._readers]
         self._tasks.append(asyncio.create_task(self._save_forever()))
 
@@ -192,7 +196,7 @@ class Runner:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             self._tasks = []
-            await self._save()
+            await self._save_or_say()
 
     def listen(self, most: int = LISTENER_MAX) -> Listening:
         """A stream of the entries that commit from now on (a few that did just before may come too)."""
@@ -272,13 +276,16 @@ class Runner:
                 await asyncio.wait_for(self._stopping.wait(), SAVE_EVERY_S)
             except TimeoutError:
                 prune_s -= SAVE_EVERY_S
-            try:
-                await self._save()
-                if prune_s <= 0:
-                    prune_s = PRUNE_EVERY_S
-                    await self._prune()
-            except ShaharError as problem:
-                log.warning("places not saved", problem=str(problem))
+            await self._save_or_say(prune=prune_s <= 0)
+            prune_s = PRUNE_EVERY_S if prune_s <= 0 else prune_s
+
+    async def _save_or_say(self, *, prune: bool = False) -> None:
+        try:
+            await self._save()
+            if prune:
+                await self._prune()
+        except ShaharError as problem:
+            log.warning("places not saved", problem=str(problem))
 
     async def _save(self) -> None:
         """Write the places that moved; nothing when none did."""
@@ -305,8 +312,9 @@ class Runner:
 
     async def _prune(self) -> None:
         now = self._now()
-        while await self._db.write(lambda tx: journal.prune(tx, now)) >= journal.PRUNE_ROWS:
-            await asyncio.sleep(0.05)
+        for _ in range(PRUNES_MAX):
+            if await self._db.write(lambda tx: journal.prune(tx, now)) < journal.PRUNE_ROWS:
+                return
 
 
 class _Feed:

@@ -40,6 +40,7 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from typing import Any, Final, Protocol
 from uuid import uuid4
 
@@ -56,7 +57,7 @@ from shahar.services.runner import Entry, Settled
 from shahar.store import entities, journal, records, tenants
 from shahar.store.db import Database, Tx
 from shahar.values.bounds import NOTIFICATION_QUEUE, PAGE_LIMIT, SUBSCRIPTIONS
-from shahar.values.errors import Exists, NotFound, NoTenant, PeerFailed, ShaharError, TooMany
+from shahar.values.errors import Exists, NoTenant, NotFound, PeerFailed, ShaharError, TooMany
 from shahar.values.instants import SECOND, Instant
 
 KIND: Final = "subscription"
@@ -113,7 +114,7 @@ class Sender(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """A change that concerns somebody: `payload` is the JSON of what it shows (model.Seen), shared by all whom it concerns."""
+    """A change that concerns somebody; `payload` is what it shows (model.Seen) as JSON, shared by all concerned."""
 
     seq: int
     key: str
@@ -139,13 +140,14 @@ class _Lane:
     waiting: deque[_Item] = field(default_factory=deque)
     flying: dict[str, list[_Item]] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
-    refusals: int = 0
+    refusals: dict[int, int] = field(default_factory=dict)
     failures: int = 0
     not_before: float = 0.0
     slow: bool = False
     in_line: bool = False
     timer: asyncio.TimerHandle | None = None
     due: Instant = 0
+    telling: bool = False
     stored: dict[str, Any] | None = None
 
     @property
@@ -187,6 +189,7 @@ class _Lane:
     def landed(self, batch: list[_Item]) -> None:
         """A batch is done with."""
         del self.flying[batch[0].key]
+        self.refusals.pop(batch[0].seq, None)
         self.done.update(item.seq for item in batch)
         oldest = self.oldest()
         base = oldest.seq - 1 if oldest else self.read
@@ -307,16 +310,15 @@ class _Deliveries:
         started = asyncio.get_running_loop().time()
         now = self._now()
         try:
-            await self._post(lane, _newest(batch), f"{_prefix(lane)}:{batch[-1].seq}", now)
+            await self.post(lane, _newest(batch), f"{_prefix(lane)}:{batch[-1].seq}", now)
         except asyncio.CancelledError:
             lane.back(batch)
             raise
-        except Refused as problem:
-            self._refused(lane, batch, now, problem)
         except Exception as problem:  # fence: whatever one notification meets delays its own subscription alone
-            self._refused(lane, batch, now, problem) if not isinstance(problem, ShaharError) else self._failed(
-                lane, batch, now, problem
-            )
+            if isinstance(problem, ShaharError) and not isinstance(problem, Refused):
+                self._failed(lane, batch, now, problem)
+            else:
+                self._refused(lane, batch, now, problem)
         else:
             self._delivered(lane, batch, now, asyncio.get_running_loop().time() - started)
         finally:
@@ -325,6 +327,8 @@ class _Deliveries:
 
     def _after(self, lane: _Lane, slots: _Slots) -> None:
         self.dirty[lane.key] = lane
+        if lane.dropped:
+            self.clear(lane)
         if not lane.live and len(lane.waiting) <= NOTIFICATION_QUEUE // 2:
             self.hungry.set()
         self.pump(lane)
@@ -333,7 +337,8 @@ class _Deliveries:
             other.in_line = False
             self.pump(other)
 
-    async def _post(self, lane: _Lane, shown: Iterable[Seen], notification_id: str, now: Instant) -> None:
+    async def post(self, lane: _Lane, shown: Iterable[Seen], notification_id: str, now: Instant) -> None:
+        """Send one notification."""
         sub = lane.sub
         context = await self._context(sub.context, now)
         document = model.notification(sub, notification_id, shown, context, now)
@@ -347,7 +352,6 @@ class _Deliveries:
         self.bytes -= sum(len(item.payload) for item in batch)
         lane.landed(batch)
         lane.slow = took_s > SLOW_S
-        lane.refusals = 0
         self.succeeded(lane, now)
 
     def succeeded(self, lane: _Lane, now: Instant) -> None:
@@ -362,7 +366,7 @@ class _Deliveries:
         tally.ok = True
 
     def fell(self, lane: _Lane, now: Instant, problem: Exception) -> None:
-        """Count a notification that was not taken, and wait before the next."""
+        """Count a notification that was not taken, and wait before the next; those sent together wait together."""
         tally = lane.tally
         tally.times_sent += 1
         tally.times_failed += 1
@@ -371,10 +375,13 @@ class _Deliveries:
         tally.ok = False
         if not lane.failures:
             log.warning("endpoint fell", subscription=lane.sub.id, tenant=lane.tenant, problem=str(problem))
+        clock = asyncio.get_running_loop().time()
+        if clock < lane.not_before:
+            return
         lane.failures += 1
         longest = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(lane.failures - 1, 16))
         wait_s = max(longest * random.uniform(0.5, 1.0), lane.sub.endpoint.cooldown_s)
-        lane.not_before = asyncio.get_running_loop().time() + wait_s
+        lane.not_before = clock + wait_s
 
     def _failed(self, lane: _Lane, batch: list[_Item], now: Instant, problem: Exception) -> None:
         lane.back(batch)
@@ -387,15 +394,15 @@ class _Deliveries:
             self.clear(lane, keep=1)
 
     def _refused(self, lane: _Lane, batch: list[_Item], now: Instant, problem: Exception) -> None:
-        lane.refusals += 1
-        if lane.refusals < REFUSALS:
+        tries = lane.refusals.get(batch[0].seq, 0) + 1
+        if tries < REFUSALS:
+            lane.refusals[batch[0].seq] = tries
             self._failed(lane, batch, now, problem)
             return
         if not isinstance(problem, ShaharError):
             log.error("notification broken", subscription=lane.sub.id, seq=batch[0].seq, exc_info=problem)
         self.bytes -= sum(len(item.payload) for item in batch)
         lane.landed(batch)
-        lane.refusals = 0
         self.fell(lane, now, problem)
         lane.failures, lane.not_before = 0, 0.0
 
@@ -508,7 +515,7 @@ class Subscriptions:
         self._seen = place
         for tenant, record, state in kept:
             lane = self._put(tenant, record, state)
-            if lane is not None and state is not None and state["place"] is not None:
+            if lane is not None and state is not None and state["place"] is not None and lane.sub.active:
                 lane.read = max(state["place"], lane.since)
                 lane.done = set(state["done"])
                 self._fall_behind(lane)
@@ -554,7 +561,7 @@ class Subscriptions:
                 self._drop((entry.tenant, entry.key))
             if number % 64 == 63:
                 await asyncio.sleep(0)
-        fed = await self._queue(picked, live=True)
+        fed, _ = await self._queue(picked, live=True)
         self._seen = entries[-1].seq
         for lane in fed:
             self._out.pump(lane)
@@ -596,16 +603,18 @@ class Subscriptions:
         now = self._now()
         return [self._lanes[entry.tenant, sub.id] for sub in touched if sub.live(now)]
 
-    async def _queue(self, picked: list[tuple[Entry, list[_Lane]]], *, live: bool) -> dict[_Lane, None]:
-        """Evaluate and queue; the lanes that were fed. A lane that ran out of room reads on for itself."""
+    async def _queue(
+        self, picked: list[tuple[Entry, list[_Lane]]], *, live: bool
+    ) -> tuple[dict[_Lane, None], set[_Lane]]:
+        """Evaluate and queue; the lanes that were fed, and those that ran out of room and read on for themselves."""
         fed: dict[_Lane, None] = {}
+        full: set[_Lane] = set()
         if not picked:
-            return fed
+            return fed, full
         async with self._evaluating:
             subs = [(entry, [lane.sub for lane in lanes]) for entry, lanes in picked]
             found = await self._db.read(lambda tx: _evaluate(tx, subs))
         clock = asyncio.get_running_loop().time()
-        full: set[_Lane] = set()
         for (entry, lanes), (payload, held) in zip(picked, found, strict=True):
             item = _Item(entry.seq, entry.key, payload, clock)
             for lane, holds in zip(lanes, held, strict=True):
@@ -616,16 +625,14 @@ class Subscriptions:
                     fed[lane] = None
                 else:
                     full.add(lane)
-        for lane in full:
-            fed.setdefault(lane)
-        return fed
+        return fed, full
 
     async def _catch_up(self) -> None:
         failing = False
         while True:
+            self._out.hungry.clear()
             try:
                 if not await self._catch_up_once():
-                    self._out.hungry.clear()
                     await self._out.hungry.wait()
                 failing = False
             except Exception as problem:  # fence: those who are behind wait; the live ones are not concerned
@@ -655,11 +662,10 @@ class Subscriptions:
                 lanes = [lane for lane in self._touched(entry) if lane in group and entry.seq > lane.read]
                 if lanes:
                     picked.append((entry, lanes))
-        reads = {lane: lane.read for lane in group}
-        fed = await self._queue(picked, live=False)
-        for lane in group:
-            if not lane.live and lane.read == reads[lane]:
-                lane.read = last
+        fed, full = await self._queue(picked, live=False)
+        for lane in group - full:
+            if not lane.live:
+                lane.read = max(lane.read, last)
         for lane in fed:
             out.pump(lane)
         return True
@@ -694,6 +700,8 @@ class Subscriptions:
         else:
             self._index.drop(tenant, sub.id)
             self._out.clear(lane)
+            self._out.behind.discard(lane)
+            lane.live = True
         if sub.active and sub.every_s:
             self._begin_period(lane)
         self._out.pump(lane)
@@ -701,7 +709,8 @@ class Subscriptions:
 
     def _resume(self, lane: _Lane, since: int) -> None:
         """After a change: try at once, but nothing from before it ran again."""
-        lane.failures, lane.not_before, lane.refusals = 0, 0.0, 0
+        lane.failures, lane.not_before = 0, 0.0
+        lane.refusals.clear()
         if lane.timer is not None:
             lane.timer.cancel()
             lane.timer = None
@@ -749,8 +758,8 @@ class Subscriptions:
         if now >= lane.due:
             period = round(lane.sub.every_s * SECOND)
             due, lane.due = lane.due, lane.due + period * ((now - lane.due) // period + 1)
-            if not lane.flying and loop.time() >= lane.not_before:
-                lane.flying["period"] = []
+            if not lane.telling and loop.time() >= lane.not_before:
+                lane.telling = True
                 self._out.spawn(self._send_all(lane, due))
         wait_s = min(max((lane.due - now) / SECOND, 0.001), LOOK_AGAIN_S)
         lane.timer = loop.call_later(wait_s, self._look_at_clock, lane)
@@ -762,12 +771,12 @@ class Subscriptions:
             docs = await self._matching(lane)
             for start in range(0, len(docs), TOGETHER):
                 shown = [Seen(doc, [], now) for doc in docs[start : start + TOGETHER]]
-                await self._out._post(lane, shown, f"{_prefix(lane)}:at:{due // 1_000}:{start}", now)
+                await self._out.post(lane, shown, f"{_prefix(lane)}:at:{due // 1_000}:{start}", now)
                 self._out.succeeded(lane, now)
         except Exception as problem:  # fence: whatever one notification meets delays its own subscription alone
             self._out.fell(lane, now, problem)
         finally:
-            lane.flying.pop("period", None)
+            lane.telling = False
             self._out.dirty[lane.key] = lane
 
     async def _matching(self, lane: _Lane) -> list[Doc]:
@@ -802,7 +811,7 @@ def _evaluate(tx: Tx, picked: list[tuple[Entry, list[Subscription]]]) -> list[tu
             present[key] = located[1] if located else None
         doc = model.laid_over(entry, present[key])
         judged = model.before(entry, doc) if entry.kind == "entity.deleted" else doc
-        held = [model.holds(sub, judged, lambda uri, number=number: entities.get(tx, number, uri)) for sub in subs]  # type: ignore[misc] -- bound as default
+        held = [model.holds(sub, judged, partial(entities.get, tx, number)) for sub in subs]
         shown = model.seen(entry, doc)
         payload = orjson.dumps([shown.doc, shown.gone, shown.at, shown.deleted]) if any(held) else b""
         found.append((payload, held))

@@ -25,18 +25,19 @@ from shahar.model.entity import Doc, Instance
 from shahar.model.reading import summarise
 from shahar.model.system import LANGUAGES, Attribute, Card, Catalogue, Indicator, Model, System, holds, step_of
 from shahar.services.broker import Broker
-from shahar.services.runner import Runner
+from shahar.services.runner import Entry, Lost, Runner
 from shahar.values import instants, units
 from shahar.values.errors import Invalid, NotFound
 from shahar.values.instants import DAY, HOUR, SECOND, Instant
 from shahar.web.pages.view import AirNow
 
 LOCATION: Final = "https://uri.etsi.org/ngsi-ld/location"
+MODEL_NAME: Final = "https://smartdatamodels.org/name"
+MODEL_SOURCE: Final = "https://smartdatamodels.org/source"
 OBJECTS_MAX: Final = 5_000
 SPARKED_MAX: Final = 200
 POINTS_MAX: Final = 5_000
 CHART_HOURS_MAX: Final = 24 * 31
-STREAMS_MAX: Final = 500
 BATCH_S: Final = 1.0
 _BY_STEP: Final = ("normal", "normal", "minor", "major", "critical")
 
@@ -60,7 +61,7 @@ class Operations:
     broker: Broker
     runner: Runner
     pace: Callable[[], Pace]
-    streams: int = 0
+    _ending: bool = False
     _kinds: dict[str, _Kind] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -114,7 +115,7 @@ class Operations:
             "age_s": (at - observed) // SECOND if observed else None,
             "borrowed": _member(doc, BORROWED, "json"),
             "simulated": bool(_member(doc, SIMULATED, "value")),
-            "source": _member(doc, SOURCE, "value") or "",
+            "source": _source(doc),
         }
 
     def _shown(self, doc: Doc, kind: _Kind) -> tuple[Attribute, Instance] | None:
@@ -165,7 +166,7 @@ class Operations:
             "unit": _symbol(attribute),
             "at": instants.text(observed) if observed else None,
             "age_s": (at - observed) // SECOND if observed else None,
-            "source": _member(doc, SOURCE, "value") or "",
+            "source": _source(doc),
             "original_at": original[0]["value"] if original else None,
             "state": self._state(kind, attribute, instance["value"], observed, at),
             "chart": attribute.unit is not None and observed is not None,
@@ -285,7 +286,7 @@ class Operations:
             of=tile["of"],
             limit=indicator.limit,
             spark=[(int(moment), value) for moment, value in tile["spark"]],
-            source=next((text for doc in docs if model.iri in doc["type"] and (text := _member(doc, SOURCE, "value"))), ""),
+            source=next((text for doc in docs if model.iri in doc["type"] and (text := _source(doc))), ""),
             stations=sorted(stations, key=lambda station: -station[1]),
         )
 
@@ -329,9 +330,9 @@ class Operations:
         """Server-sent events: the clock each second, objects and tiles when they changed, batched once a second."""
         changed: set[str] = set()
         listener = self.runner.listen()
-        task = asyncio.create_task(_gather(listener, changed))
+        task = asyncio.create_task(self._gather(listener, changed))
         try:
-            while True:
+            while not self._ending:
                 yield _event("clock", self.clock())
                 if changed:
                     ids = set(changed)
@@ -342,16 +343,22 @@ class Operations:
                 await asyncio.sleep(BATCH_S)
         finally:
             task.cancel()
+            listener.close()
+
+    def close(self) -> None:
+        """End every stream within a second."""
+        self._ending = True
+
+    async def _gather(self, entries: AsyncIterator[Entry | Lost], changed: set[str]) -> None:
+        async for entry in entries:
+            if isinstance(entry, Lost):
+                changed.update(doc["id"] for doc in await self.docs())
+            elif entry.tenant == DEFAULT_TENANT and entry.kind.startswith("entity."):
+                changed.add(entry.key)
 
     async def _some(self, ids: set[str], at: Instant) -> list[dict[str, Any] | None]:
         page = await self.broker.find(DEFAULT_TENANT, q.Query(ids=tuple(sorted(ids)[:OBJECTS_MAX])), limit=OBJECTS_MAX)
         return [self.object(doc, at) for doc in page.docs]
-
-
-async def _gather(entries: AsyncIterator[Any], changed: set[str]) -> None:
-    async for entry in entries:
-        if entry.tenant == DEFAULT_TENANT and entry.kind.startswith("entity."):
-            changed.add(entry.key)
 
 
 def _event(name: str, document: Any) -> bytes:
@@ -388,11 +395,16 @@ def _member(doc: Doc, iri: str, member: str) -> Any:
 
 
 def _name(doc: Doc) -> dict[str, str]:
-    instance = _first(doc, NAME)
+    instance = _first(doc, NAME) or _first(doc, MODEL_NAME)
     if instance is None:
         return {"uz": doc["id"].rpartition(":")[2]}
     found = instance.get("languageMap", instance.get("value"))
     return found if isinstance(found, dict) else {"uz": str(found)}
+
+
+def _source(doc: Doc) -> str:
+    found = _member(doc, SOURCE, "value") or _member(doc, MODEL_SOURCE, "value")
+    return str(found) if found else ""
 
 
 def _symbol(attribute: Attribute | None) -> str:

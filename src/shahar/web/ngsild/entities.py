@@ -1,4 +1,5 @@
-"""Entities and their attributes: /entities, /entities/{id}, /entities/{id}/attrs, /entities/{id}/attrs/{attr}, and POST queries.
+"""Entities and their attributes: /entities, /entities/{id}, /entities/{id}/attrs, /entities/{id}/attrs/{attr}, and POST
+queries.
 
 Each handler reads and checks the request, hands one change or question to the broker, and dresses what came of it.
 Source: ETSI GS CIM 009 clauses 6.4 to 6.7, 6.23 (POST query), 5.6, 5.7.
@@ -6,24 +7,40 @@ Source: ETSI GS CIM 009 clauses 6.4 to 6.7, 6.23 (POST query), 5.6, 5.7.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace as replace_in
 from typing import Any, Final
 from urllib.parse import quote
 
-from shahar.model import access, render
+import orjson
+
+from shahar.model import access, linking, ordering, render
 from shahar.model import query as q
 from shahar.model.change import Applied, Change
 from shahar.model.context import Context
 from shahar.model.entity import CREATE, PATCH, Doc, Reading, check_uri, parse_entity, parse_instances
+from shahar.model.linking import Join
+from shahar.model.render import View
 from shahar.services.broker import Page
 from shahar.values import instants
 from shahar.values.bounds import PAGE_LIMIT, PAGE_OFFSET
 from shahar.values.errors import Invalid, NotCarried, NotFound
-from shahar.web.exchange import GEO_JSON, JSON, LD_JSON, Request, Response, json_response
-from shahar.web.ngsild.negotiate import MEMBERS, accepted, check_id, context_of, guard, guard_types, object_of, reply, view_of
+from shahar.web.exchange import GEO_JSON, JSON, LD_JSON, Params, Request, Response, json_response
+from shahar.web.ngsild.negotiate import (
+    accepted,
+    check_id,
+    context_of,
+    guard,
+    guard_types,
+    join_of,
+    object_of,
+    reply,
+    view_of,
+)
 
-LATER: Final = frozenset({"orderBy", "join", "joinLevel", "containedBy", "entityMap", "csf", "collation", "expandValues", "jsonKeys", "via"})
-"""Parameters of the standard that are not carried yet: they are answered NotCarried (docs/conformance.md lists them)."""
+LATER: Final = frozenset({"collation", "csf", "entityMap", "entityMapLifetime", "splitEntities", "via"})
+"""Parameters of the standard that are not carried yet: they are answered NotCarried (docs/conformance.md lists
+them)."""
 
 PARTIAL: Final = Reading(nulls=True, partial=True)
 
@@ -55,7 +72,14 @@ async def merge(request: Request) -> Response:
     context = await context_of(request, body)
     fragment = parse_entity(body, context, Reading(nulls=True, simplified=simplified), entity_id=entity_id)
     await guard(request, "write", entity_id)
-    change = Change("merge", entity_id, fragment, bare=simplified, lang=lang, observed_at=instants.parse(observed, "observedAt") if observed else None)
+    change = Change(
+        "merge",
+        entity_id,
+        fragment,
+        bare=simplified,
+        lang=lang,
+        observed_at=instants.parse(observed, "observedAt") if observed else None,
+    )
     await request.parts.broker.change(request.tenant, change, request.at)
     return Response(204)
 
@@ -117,7 +141,8 @@ async def _change_attrs(request: Request, kind: Any, reading: Reading) -> Respon
 
 
 def update_answer(applied: Applied) -> Response:
-    """204 when everything was done, else what was and what was not (5.2.18); the answer has no @context, so names are whole."""
+    """204 when everything was done, else what was and what was not (5.2.18); the answer has no @context, so names are
+    whole."""
     if not applied.missed:
         return Response(204)
     missed = [{"attributeName": iri, "reason": reason} for iri, reason in applied.missed]
@@ -174,7 +199,9 @@ async def delete_attr(request: Request) -> Response:
     await guard(request, "write", entity_id)
     name = request.args[1]
     iri = name if name == "scope" else context.expand(attribute_name(name))
-    await request.parts.broker.change(request.tenant, Change("delete_attr", entity_id, attr=iri, dataset=dataset, every=every), request.at)
+    await request.parts.broker.change(
+        request.tenant, Change("delete_attr", entity_id, attr=iri, dataset=dataset, every=every), request.at
+    )
     return Response(204)
 
 
@@ -182,22 +209,29 @@ async def delete_attr(request: Request) -> Response:
 
 
 async def retrieve(request: Request) -> Response:
-    """GET /entities/{id}."""
+    """GET /entities/{id}. Flat with nothing linked is the entity itself, as the official cases want it, and not a list
+    of one."""
     kind = accepted(request, JSON, LD_JSON, GEO_JSON)
     entity_id = check_id(request.args[0])
     context = await context_of(request)
-    view = view_of(request, context)
-    geometry = context.expand(request.params.take("geometryProperty") or "location")
-    request.params.take("type")
+    join = join_of(request.params)
+    view = view_of(request, context, levels=join.levels if join else 0)
+    geometry = _geometry(request, context, kind)
+    types = _types(request, context)
     request.params.flag("local")
     request.params.done(LATER)
     doc = await request.parts.broker.get(request.tenant, entity_id)
     access.demand(request.actor, access.Target("read", "entities", request.tenant, tuple(doc["type"])))
+    if not q.matches_types(types, doc["type"]):
+        raise NotFound(f"entity {entity_id} is of another type", field="type")
     if view.attrs and view.attrs.isdisjoint(doc["attrs"]):
         raise NotFound(f"entity {entity_id} has none of the attributes asked for", field="attrs")
-    if kind == GEO_JSON:
-        return reply(request, kind, context, render.feature(doc, view, geometry))
-    return reply(request, kind, context, render.entity(doc, view))
+    found = await shown(request, [doc], view, join, geometry)
+    if not found:
+        raise NotFound(f"entity {entity_id} has none of the members asked for", field="pick")
+    if geometry and join and join.form == "flat":
+        return reply(request, kind, context, _collection(found))
+    return reply(request, kind, context, found if len(found) > 1 else found[0])
 
 
 async def find(request: Request) -> Response:
@@ -210,10 +244,15 @@ async def find(request: Request) -> Response:
 async def answer_query(request: Request, kind: str, context: Context, query: q.Query) -> Response:
     """A page of entities for a query that was read from an address or a body."""
     params = request.params
-    view = view_of(request, context)
-    wanted = view.attrs or (view.pick if view.pick.isdisjoint(MEMBERS) else frozenset())
-    query = replace_in(query, attrs=tuple(sorted(wanted)))
-    geometry = context.expand(params.take("geometryProperty") or "location")
+    join = join_of(params)
+    levels = join.levels if join else 0
+    view = view_of(request, context, levels=levels)
+    query = replace_in(query, attrs=tuple(sorted(view.attrs)))
+    if q.linked_depth(query.q) > levels:
+        rule = "join=inline or join=flat, with a joinLevel as deep as the braces"
+        raise Invalid("q asks about entities that are not asked for", field="q", rule=rule)
+    order = order_of(params, context)
+    geometry = _geometry(request, context, kind)
     limit = params.number("limit", 20, 0, PAGE_LIMIT)
     offset = params.number("offset", 0, 0, PAGE_OFFSET)
     count = params.flag("count")
@@ -222,31 +261,102 @@ async def answer_query(request: Request, kind: str, context: Context, query: q.Q
     params.done(LATER)
     if limit == 0 and not count:
         raise Invalid("a limit of 0 needs count=true", field="limit", rule="ETSI GS CIM 009 clause 6.3.10")
+    query = readable(request, picked(query, view))
     page = await request.parts.broker.find(
-        request.tenant, readable(request, query), limit=limit + 1 if limit else 0, offset=offset, count=count, at=request.at
+        request.tenant, query, limit=limit + 1 if limit else 0, offset=offset, count=count, at=request.at, order=order
     )
     headers = page_headers(request, page, limit, offset)
+    found = await shown(request, page.docs[:limit], view, join, geometry)
+    return reply(request, kind, context, _collection(found) if geometry else found, headers)
+
+
+async def shown(
+    request: Request, docs: list[Doc], view: View, join: Join | None, geometry: str
+) -> list[dict[str, Any]]:
+    """The entities as they are answered, as Features when `geometry` names a GeoProperty, with what they lead to within
+    or behind them.
+
+    An entity of which nothing is left is left out (clause 4.21).
+    """
+    seen = [(doc, view) for doc in docs]
+    if join is not None:
+        linked = await request.parts.broker.linked(request.tenant, docs, view, join, allowed(request))
+        if join.form == "inline":
+            seen = [(doc, view) for doc in linking.embed(docs, view, join, linked)]
+        else:
+            seen += linked.behind
+    if geometry:
+        found = [render.feature(doc, under, geometry) for doc, under in seen]
+    else:
+        found = [render.entity(doc, under) for doc, under in seen]
+    return [one for one in found if one]
+
+
+def _collection(features: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"type": "FeatureCollection", "features": features}
+
+
+def _geometry(request: Request, context: Context, kind: str) -> str:
+    """The GeoProperty that is to be the geometry; empty when the answer is not GeoJSON, of which alone it may be asked
+    (5.7.1.4)."""
+    name = request.params.take("geometryProperty")
     if kind == GEO_JSON:
-        features = [render.feature(doc, view, geometry) for doc in page.docs[:limit]]
-        return reply(request, kind, context, {"type": "FeatureCollection", "features": features}, headers)
-    return reply(request, kind, context, [render.entity(doc, view) for doc in page.docs[:limit]], headers)
+        return context.expand(name or "location")
+    if name is not None:
+        raise Invalid("only GeoJSON has a geometry", field="geometryProperty", rule=f"Accept: {GEO_JSON}")
+    return ""
+
+
+def _types(request: Request, context: Context) -> q.Node | None:
+    text = request.params.take("type")
+    return q.parse_types(text, context.expand) if text else None
+
+
+def order_of(params: Params, context: Context) -> ordering.Order:
+    """The order that the entities are wanted in (clause 4.23); empty: any."""
+    text, origin, geometry = params.take("orderBy"), params.take("orderFrom"), params.take("orderGeometry")
+    return ordering.parse(text, context.expand, origin, geometry) if text else ()
+
+
+def picked(query: q.Query, view: View) -> q.Query:
+    """The query, narrowed to entities that have one of the members picked, so that pages are counted as they are
+    shown."""
+    if not view.pick or not view.pick.isdisjoint({"id", "type"}):
+        return query
+    if "scope" not in view.pick:
+        return replace_in(query, attrs=tuple(sorted(view.pick)))
+    some: list[q.Node] = [q.ScopeIs((), below=True), *(q.Exists(q.Path(iri)) for iri in sorted(view.pick - {"scope"}))]
+    one = some[0] if len(some) == 1 else q.Or(tuple(some))
+    return replace_in(query, q=q.And((query.q, one)) if query.q else one)
 
 
 def check_selective(query: q.Query) -> None:
     """Refuse a question for everything (clause 5.7.2.4): one of type, attrs, q, geo, id, scope must narrow it."""
     if not (query.types or query.attrs or query.q or query.geo or query.ids or query.id_pattern or query.scope):
-        raise Invalid("a query needs one of type, attrs, q, georel, id, idPattern, scopeQ", field="query", rule="ETSI GS CIM 009 clause 5.7.2.4")
+        raise Invalid(
+            "a query needs one of type, attrs, q, georel, id, idPattern, scopeQ",
+            field="query",
+            rule="ETSI GS CIM 009 clause 5.7.2.4",
+        )
 
 
 def readable(request: Request, query: q.Query) -> q.Query:
-    """The query, narrowed to the types that the actor may read."""
-    types = access.readable_types(request.actor, "entities", request.tenant)
+    """The query, narrowed to the types that the actor may read, its followed relationships too."""
+    types = allowed(request)
     if types is None:
         return query
+    condition = linking.within(query.q, types) if query.q else None
+    return replace_in(query, types=q.And((query.types, types)) if query.types else types, q=condition)
+
+
+def allowed(request: Request) -> q.Node | None:
+    """The types that the actor may read, None: all; Forbidden when there are none."""
+    types = access.readable_types(request.actor, "entities", request.tenant)
+    if types is None:
+        return None
     if not types:
         access.demand(request.actor, access.Target("read", "entities", request.tenant))
-    allowed: q.Node = q.TypeIs(types[0]) if len(types) == 1 else q.Or(tuple(q.TypeIs(kind) for kind in types))
-    return replace_in(query, types=q.And((query.types, allowed)) if query.types else allowed)
+    return q.TypeIs(types[0]) if len(types) == 1 else q.Or(tuple(q.TypeIs(kind) for kind in types))
 
 
 def query_of(request: Request, context: Context) -> q.Query:
@@ -256,17 +366,30 @@ def query_of(request: Request, context: Context) -> q.Query:
     for entity_id in ids:
         check_uri(entity_id, "id")
     pattern = params.take("idPattern")
-    types = params.take("type")
     condition = params.take("q")
     scope = params.take("scopeQ")
+    values = _expanded(params)
     return q.Query(
         ids=tuple(ids),
         id_pattern=q.parse_id_pattern(pattern) if pattern else None,
-        types=q.parse_types(types, context.expand) if types else None,
-        q=q.parse_q(condition, context.expand) if condition else None,
+        types=_types(request, context),
+        q=q.parse_q(condition, context.expand, expand_values=values) if condition else None,
         scope=q.parse_scope(scope) if scope else None,
-        geo=_geo(params.take("georel"), params.take("geometry"), params.take("coordinates"), params.take("geoproperty"), context),
+        geo=_geo(
+            params.take("georel"),
+            params.take("geometry"),
+            params.take("coordinates"),
+            params.take("geoproperty"),
+            context,
+        ),
     )
+
+
+def _expanded(params: Params) -> list[str]:
+    """The attributes of expandValues; jsonKeys needs nothing done, for values are compared as they came
+    (model/query)."""
+    params.names("jsonKeys")
+    return params.names("expandValues")
 
 
 def _geo(rel: Any, geometry: Any, coordinates: Any, name: Any, context: Context) -> q.Geo | None:
@@ -293,14 +416,21 @@ def page_headers(request: Request, page: Page, limit: int, offset: int) -> list[
 
 
 def _page_link(request: Request, limit: int, offset: int, rel: str) -> bytes:
-    kept = [part for part in request.headers.get(":query", "").split("&") if part and part.partition("=")[0] not in {"limit", "offset"}]
+    kept = [
+        part
+        for part in request.headers.get(":query", "").split("&")
+        if part and part.partition("=")[0] not in {"limit", "offset"}
+    ]
     address = "&".join([*kept, f"limit={limit}", f"offset={offset}"])
     return f'<{request.path}?{address}>; rel="{rel}"; type="{JSON}"'.encode()
 
 
 # -- POST query -------------------------------------------------------------------------------------------------------
 
-_QUERY_MEMBERS: Final = frozenset({"type", "@context", "entities", "attrs", "q", "geoQ", "scopeQ", "lang", "datasetId", "pick", "omit", "temporalQ"})
+_READ_FROM_BODY: Final = frozenset({"type", "@context", "entities", "q", "geoQ", "scopeQ", "temporalQ"})
+_LISTS: Final = ("attrs", "pick", "omit", "datasetId", "containedBy")
+_TEXTS: Final = ("lang", "join", "geometryProperty", "expandValues", "jsonKeys")
+_ORDERING: Final = {"collation": "collation", "geometry": "orderGeometry"}
 
 
 async def post_query(request: Request) -> Response:
@@ -311,34 +441,55 @@ async def post_query(request: Request) -> Response:
     if body.get("type") != "Query":
         raise Invalid("the body's type is Query", field="type", rule="ETSI GS CIM 009 clause 5.2.23")
     from_body(request, body)
-    return await answer_query(request, kind, context, query_in(body, context))
+    return await answer_query(request, kind, context, query_in(body, context, _expanded(request.params)))
 
 
 def from_body(request: Request, body: dict[str, Any]) -> None:
-    """Members of a Query document that an address gives as parameters are moved to the parameters."""
-    for name in ("attrs", "pick", "omit", "datasetId"):
-        if name in body:
-            listed = body[name] if isinstance(body[name], list) else [body[name]]
-            if not all(isinstance(part, str) and part for part in listed) or not listed:
-                raise Invalid(f"{name} is a list of names", field=name, rule="ETSI GS CIM 009 clause 5.2.23")
-            request.params.put(name, ",".join(listed))
-    if isinstance(body.get("lang"), str):
-        request.params.put("lang", body["lang"])
-    for name in body:
-        if name not in _QUERY_MEMBERS:
+    """Members of a Query document that an address gives as parameters are moved to the parameters (clause 5.2.23)."""
+    for name, value in body.items():
+        if name in _LISTS:
+            request.params.put(name, _listed(name, value))
+        elif name in _TEXTS:
+            request.params.put(name, _text(body, name))
+        elif name == "joinLevel" and isinstance(value, int):
+            request.params.put(name, str(value))
+        elif name == "ordering" and isinstance(value, dict):
+            _ordering_from(request, value)
+        elif name not in _READ_FROM_BODY:
             request.params.put(name, "given in the body")
 
 
-def query_in(body: dict[str, Any], context: Context) -> q.Query:
-    """The question that a Query document asks (clause 5.2.23)."""
+def _listed(name: str, value: Any) -> str:
+    listed = value if isinstance(value, list) else [value]
+    if not all(isinstance(part, str) and part for part in listed) or not listed:
+        raise Invalid(f"{name} is a list of names", field=name, rule="ETSI GS CIM 009 clause 5.2.23")
+    return ",".join(listed)
+
+
+def _ordering_from(request: Request, wanted: dict[str, Any]) -> None:
+    """The members of OrderingParams (5.2.43) as parameters."""
+    request.params.put("orderBy", _listed("orderBy", wanted.get("orderBy")))
+    if "coordinates" in wanted:
+        request.params.put("orderFrom", orjson.dumps(wanted["coordinates"]).decode())
+    for name, param in _ORDERING.items():
+        if name in wanted:
+            request.params.put(param, _text(wanted, name))
+
+
+def query_in(body: dict[str, Any], context: Context, values: Sequence[str] = ()) -> q.Query:
+    """The question that a Query document asks (clause 5.2.23); `values`: the attributes of expandValues."""
     selectors = body.get("entities", [])
-    if not isinstance(selectors, list) or not all(isinstance(one, dict) for one in selectors) or ("entities" in body and not selectors):
+    if (
+        not isinstance(selectors, list)
+        or not all(isinstance(one, dict) for one in selectors)
+        or ("entities" in body and not selectors)
+    ):
         raise Invalid("entities is a list of selectors", field="entities", rule="ETSI GS CIM 009 clause 5.2.33")
     geo = body.get("geoQ") or {}
     if not isinstance(geo, dict):
         raise Invalid("geoQ is an object", field="geoQ", rule="ETSI GS CIM 009 clause 5.2.13")
     base: Doc = {
-        "q": q.parse_q(_text(body, "q"), context.expand) if "q" in body else None,
+        "q": q.parse_q(_text(body, "q"), context.expand, expand_values=values) if "q" in body else None,
         "scope": q.parse_scope(_text(body, "scopeQ")) if "scopeQ" in body else None,
         "geo": _geo(geo.get("georel"), geo.get("geometry"), geo.get("coordinates"), geo.get("geoproperty"), context),
     }
@@ -346,7 +497,8 @@ def query_in(body: dict[str, Any], context: Context) -> q.Query:
 
 
 def _selectors(listed: list[dict[str, Any]]) -> dict[str, Any]:
-    """Several selectors as one, where that says the same: ids of one type each, or types alone; NotCarried for others."""
+    """Several selectors as one, where that says the same: ids of one type each, or types alone; NotCarried for
+    others."""
     if len(listed) < 2:
         return listed[0] if listed else {}
     types = [one["types"] for one in listed]
@@ -375,4 +527,3 @@ def _selector(one: dict[str, Any], context: Context) -> dict[str, Any]:
         "id_pattern": q.parse_id_pattern(_text(one, "idPattern")) if "idPattern" in one else None,
         "types": q.parse_types(_text(one, "type"), context.expand),
     }
-

@@ -1,6 +1,7 @@
 """What a request's body, @context and wishes are, and how its answer is dressed.
 
-Source: ETSI GS CIM 009 clauses 6.3.4 (media types), 6.3.5 (@context), 6.3.6 (answers), 6.3.7 (representations), 6.3.10 (paging).
+Source: ETSI GS CIM 009 clauses 6.3.4 (media types), 6.3.5 (@context), 6.3.6 (answers), 6.3.7 (representations), 6.3.10
+(paging).
 """
 
 from __future__ import annotations
@@ -22,7 +23,12 @@ from shahar.web.exchange import GEO_JSON, JSON, LD_JSON, MERGE_JSON, Params, Req
 
 LINK_REL: Final = "http://www.w3.org/ns/json-ld#context"
 _LINK: Final = re.compile(r'<([^>]*)>((?:\s*;\s*[A-Za-z*]+\s*=\s*(?:"[^"]*"|[^\s;,"]+))*)')
-_FORMS: Final[dict[str, Form]] = {"normalized": "normalized", "concise": "concise", "simplified": "simplified", "keyValues": "simplified"}
+_FORMS: Final[dict[str, Form]] = {
+    "normalized": "normalized",
+    "concise": "concise",
+    "simplified": "simplified",
+    "keyValues": "simplified",
+}
 _OPTIONS_LATER: Final = frozenset({"splitEntities", "entityMap", "aggregatedValues"})
 
 
@@ -33,12 +39,17 @@ def linked_context(request: Request) -> str | None:
         return None
     found = [address for address, rest in _LINK.findall(header) if LINK_REL in rest]
     if len(found) > 1:
-        raise Invalid("the Link header names more than one @context", field="Link", rule="ETSI GS CIM 009 clause 6.3.5: one @context")
+        raise Invalid(
+            "the Link header names more than one @context",
+            field="Link",
+            rule="ETSI GS CIM 009 clause 6.3.5: one @context",
+        )
     return found[0] if found else None
 
 
 async def context_of(request: Request, body: Any = None) -> Context:
-    """The @context that the request is to be read in, by the rules of clause 6.3.5. Raises Invalid, ContextUnavailable."""
+    """The @context that the request is to be read in, by the rules of clause 6.3.5. Raises Invalid,
+    ContextUnavailable."""
     return await request.parts.contexts.get(_source(request, body), request.at)
 
 
@@ -49,7 +60,9 @@ def _source(request: Request, body: Any) -> Any:
         return link
     if request.media_type == LD_JSON:
         if link is not None:
-            raise Invalid("application/ld+json carries its @context in the body, not in Link", field="Link", rule="clause 6.3.5")
+            raise Invalid(
+                "application/ld+json carries its @context in the body, not in Link", field="Link", rule="clause 6.3.5"
+            )
         if inside is None and isinstance(body, dict):
             raise Invalid("application/ld+json needs @context in the body", field="@context", rule="clause 6.3.5")
         return inside
@@ -62,7 +75,11 @@ def body_of(request: Request, *, patch: bool = False) -> Any:
     """The JSON body, after its media type was checked. `patch`: merge-patch+json is welcome too."""
     kind = request.media_type
     if kind not in {JSON, LD_JSON} and not (patch and kind == MERGE_JSON):
-        raise WrongMediaType(f"a body of type {kind or 'unknown'!r:.80} is not read here", field="Content-Type", rule=f"{JSON} or {LD_JSON}")
+        raise WrongMediaType(
+            f"a body of type {kind or 'unknown'!r:.80} is not read here",
+            field="Content-Type",
+            rule=f"{JSON} or {LD_JSON}",
+        )
     return request.json()
 
 
@@ -105,7 +122,9 @@ def _wish(part: str) -> tuple[str, float]:
     return kind, 1.0
 
 
-def reply(request: Request, kind: str, context: Context, document: Any, headers: list[tuple[bytes, bytes]] | None = None) -> Response:
+def reply(
+    request: Request, kind: str, context: Context, document: Any, headers: list[tuple[bytes, bytes]] | None = None
+) -> Response:
     """The document in media type `kind`: @context inside for ld+json, by Link for json (clause 6.3.6)."""
     given = [(b"content-type", kind.encode()), *(headers or ())]
     if kind == JSON:
@@ -140,11 +159,15 @@ def view_of(request: Request, context: Context, *, temporal: bool = False, level
     attrs = _attributes(params.names("attrs"))
     pick, omit = params.take("pick"), params.take("omit")
     if attrs and (pick or omit):
-        raise Invalid("attrs stands for pick and q, and not beside pick or omit", field="attrs", rule="attrs, or pick and omit")
+        raise Invalid(
+            "attrs stands for pick and q, and not beside pick or omit", field="attrs", rule="attrs, or pick and omit"
+        )
     wanted = projection.parse(pick, omit, context.expand)
     if wanted.depth > levels:
         rule = "join=inline or join=flat, with a joinLevel as deep as the braces"
-        raise Invalid("pick and omit speak of entities that are not asked for", field="pick" if pick else "omit", rule=rule)
+        raise Invalid(
+            "pick and omit speak of entities that are not asked for", field="pick" if pick else "omit", rule=rule
+        )
     view = View(
         context,
         form=form,
@@ -170,8 +193,10 @@ def _form_of(params: Params, temporal: bool) -> tuple[Form, bool]:
             form = _FORMS[wish]
         elif wish == "temporalValues" and temporal:
             form = "simplified"
-        elif wish not in {"sysAttrs"}:
-            raise Malformed(f"{wish!r:.40} is not an option here", field="options", rule="sysAttrs, concise, simplified, normalized")
+        elif wish != "sysAttrs":
+            raise Malformed(
+                f"{wish!r:.40} is not an option here", field="options", rule="sysAttrs, concise, simplified, normalized"
+            )
     if named is not None:
         form = "simplified" if named == "temporalValues" else _FORMS.get(named, form)
     return form, "sysAttrs" in wishes
@@ -205,7 +230,8 @@ def link_header(link: str | None) -> list[tuple[bytes, bytes]]:
 
 
 async def guard(request: Request, act: Act, entity_id: str) -> None:
-    """Refuse when the actor's right does not reach the types of this entity; costs nothing for a right over all types."""
+    """Refuse when the actor's right does not reach the types of this entity; costs nothing for a right over all
+    types."""
     if access.may(request.actor, Target(act, "entities", request.tenant)).allowed:
         return
     doc = await request.parts.broker.get(request.tenant, entity_id)
@@ -221,8 +247,6 @@ def check_id(text: str, field: str = "id") -> str:
     """An id of the address; Invalid when it is empty or no URI."""
     if not text:
         raise Invalid("the id in the address is empty", field=field, rule="RFC 3986 URI")
-    if ":" not in text or any(sign in text for sign in " <>\"{}|\\^`"):
+    if ":" not in text or any(sign in text for sign in ' <>"{}|\\^`'):
         raise Invalid(f"{text!r:.80} is not a URI", field=field, rule="RFC 3986 URI")
     return text
-
-
