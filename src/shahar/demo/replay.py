@@ -10,6 +10,7 @@ Does not: wait for the platform to have received (the broker keeps it until then
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -61,6 +62,7 @@ class Replay:
 
     async def start(self) -> None:
         """Begin to send, and return at once."""
+        logging.getLogger("gmqtt").setLevel(logging.CRITICAL + 1)  # it tells of each failure thrice; we tell once
         self._task = asyncio.create_task(self._go())
 
     async def stop(self) -> None:
@@ -110,17 +112,71 @@ class Replay:
             await asyncio.to_thread(self._stage.save)
 
     async def _send(self, due: Iterable[Due]) -> None:
-        """Send messages, each by its device, and return when all are acknowledged."""
+        """Send messages, each by its device, and return when all are acknowledged; raises the first failure."""
         by_device = sorted(due, key=attrgetter("device"))  # stable: those of one device stay in order
-        groups = [(name, list(told)) for name, told in groupby(by_device, key=attrgetter("device"))]
-        async with asyncio.TaskGroup() if False else _Together() as together:
-            for name, told in groups:
-                together.add(self._radios[name].say(told))
-
-
-class _Together:
-    """Tasks that are done together: the first failure is raised when all have ended."""
+        told = [(name, list(group)) for name, group in groupby(by_device, key=attrgetter("device"))]
+        ends = await asyncio.gather(*(self._radios[name].say(each) for name, each in told), return_exceptions=True)
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
 
 
 class _Radio:
-    """One device's connection, made when it has something to say."""
+    """One device's connection, made when it has something to say and kept."""
+
+    def __init__(self, name: str, key: str, host: str, port: int) -> None:
+        self._name, self._key, self._host, self._port = name, key, host, port
+        self._client: Any = None
+        self._unacknowledged: Any = None
+        self._lost = asyncio.Event()
+
+    async def say(self, told: Sequence[Due]) -> None:
+        """Send messages in order; OSError, TimeoutError, MQTTConnectError, PeerFailed when one was not acknowledged."""
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                await self._sign_in()
+            for first in range(0, len(told), AT_ONCE):
+                for due in told[first : first + AT_ONCE]:
+                    self._client.publish(f"up/{self._name}", due.body, qos=1)
+                async with asyncio.timeout(_ANSWER_S):
+                    await self._acknowledged()
+        except BaseException:  # fence: not swallowed; what was not acknowledged must not be sent by this client later
+            await self.leave()
+            raise
+
+    async def _sign_in(self) -> None:
+        if self._client is not None and not self._lost.is_set():
+            return
+        await self.leave()
+        self._lost, self._unacknowledged = asyncio.Event(), PersistentStorage()
+        client = Client(f"demo-{self._name}", clean_session=True, persistent_storage=self._unacknowledged)
+        client.set_config({"reconnect_retries": _NO_RETRIES})
+        client.set_auth_credentials(self._name, self._key)
+        client.on_disconnect = self._fall
+        self._client = client
+        await client.connect(self._host, self._port, keepalive=_KEEPALIVE_S, version=_MQTT_311)
+
+    def _fall(self, _client: Any, _packet: Any, _error: Exception | None = None) -> None:
+        self._lost.set()
+
+    async def _acknowledged(self) -> None:
+        """Return when the broker has acknowledged everything; PeerFailed when it leaves before."""
+        empty, lost = (asyncio.ensure_future(one) for one in (self._unacknowledged.wait_empty(), self._lost.wait()))
+        try:
+            await asyncio.wait({empty, lost}, return_when=asyncio.FIRST_COMPLETED)
+            if not empty.done():
+                raise PeerFailed("the broker closed the connection")
+        finally:
+            empty.cancel()
+            lost.cancel()
+
+    async def leave(self) -> None:
+        """Sign out; a broker that is gone is no failure."""
+        client, self._client = self._client, None
+        if client is None:
+            return
+        try:
+            async with asyncio.timeout(_LEAVE_S):
+                await client.disconnect()
+        except (OSError, TimeoutError, AttributeError):  # AttributeError: gmqtt, when it never was connected
+            pass  # the other side is gone or deaf; the socket is closing either way

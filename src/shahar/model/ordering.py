@@ -190,11 +190,11 @@ def _collated(text: str) -> tuple[str, tuple[str, ...], str]:
     letters: list[str] = []
     marks: list[str] = []
     for sign in unicodedata.normalize("NFC", text):
-        base, *more = sign if sign in _LETTERS else unicodedata.normalize("NFKD", sign)
-        if unicodedata.combining(base):
-            marks[-1:] = [marks[-1] + base] if marks else []
-        else:
-            letters.append(base)
-            marks.append("".join(more))
+        for part in sign if sign in _LETTERS else unicodedata.normalize("NFKD", sign):
+            if not unicodedata.combining(part):
+                letters.append(part)
+                marks.append("")
+            elif marks:
+                marks[-1] += part
     plain = "".join(letters)
     return plain.casefold(), tuple(marks), plain.swapcase()
