@@ -676,18 +676,17 @@ def test_a_killed_process_loses_no_notification(tmp_path: Path) -> None:
     async def work(receiver: Receiver) -> None:
         receiver.delay_s = 0.02
         code = CHILD.format(tests=str(Path(__file__).parent), folder=str(tmp_path), uri=receiver.uri)
-        child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=os.environ | _path())
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", code, stdout=subprocess.PIPE, env=os.environ | _path()
+        )
         assert child.stdout is not None
-        lines = child.stdout
         told = -1
         began = monotonic()
         while monotonic() - began < 2.5 or told < 100:
-            told = int(await asyncio.to_thread(lines.readline))
+            told = int(await child.stdout.readline())
         child.send_signal(signal.SIGKILL)
-        await asyncio.to_thread(child.wait)
-        for line in lines:
-            told = max(told, int(line)) if line.endswith(b"\n") else told
-        lines.close()
+        rest, _ = await child.communicate()
+        told = max(told, *(int(line) for line in rest.splitlines(keepends=True) if line.endswith(b"\n")), 0)
         before = len(receiver.got)
         assert before < told * 4, "nothing waited when the process was killed"
         receiver.delay_s = 0.0

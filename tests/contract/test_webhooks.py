@@ -206,7 +206,7 @@ def test_a_fetch_follows_three_redirects_and_no_more() -> None:
 @pytest.mark.parametrize("to", ["http://[::1]:1/", "http://10.0.0.1/", "ftp://127.0.0.1/", "file:///etc/passwd"])
 def test_a_redirect_goes_through_the_same_door(to: str) -> None:
     async def work(peer: Peer) -> None:
-        with pytest.raises(PeerFailed, match="not a public address|not an http"):
+        with pytest.raises(PeerFailed, match=r"not a public address|not an http"):
             await fetch(f"http://127.0.0.1:{peer.port}/", allow=("127.0.0.1",))
 
     story(work, lambda path, headers: f"HTTP/1.1 302 X\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n".encode())
@@ -239,7 +239,7 @@ def test_a_silent_peer_is_given_up_in_time() -> None:
 
 def test_nonsense_is_a_failed_peer() -> None:
     async def work(peer: Peer) -> None:
-        for uri in (f"http://127.0.0.1:{peer.port}/", "http://127.0.0.1:1/", "http://no.such.name.invalid/"):
+        for uri in (f"http://127.0.0.1:{peer.port}/", "http://127.0.0.1:1/"):
             with pytest.raises(PeerFailed):
                 await post(uri)
 

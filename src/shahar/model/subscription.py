@@ -147,12 +147,15 @@ class Tally:
 
 def parse(body: Any, context: Context, at: Instant, *, new_id: str = "") -> Record:
     """The record of a new subscription; `new_id` is its id when the body has none. Raises Invalid, NotCarried."""
+    if not isinstance(body, dict) or not body:
+        raise Invalid("a subscription is a JSON object", field="body", rule=_RULE)
     members, terms = _members(body, context)
     identifier = members.pop("id", new_id)
     check_uri(identifier, "id")
     if "type" not in body and "@type" not in body:
         raise Invalid("a subscription has the type Subscription", field="type", rule=_RULE)
     _whole(members, at, members.get("expiresAt"))
+    _note_terms(members, terms, context)
     source = members.get("jsonldContext", context.source)
     record = {
         "id": identifier, "body": members, "terms": terms, "context": source, "createdAt": at, "modifiedAt": at,
@@ -173,19 +176,31 @@ def patched(record: Record, fragment: Any, context: Context, at: Instant) -> Rec
         raise Invalid("the id of a subscription cannot be changed", field="id", rule=_RULE)
     body = {name: value for name, value in {**record["body"], **members}.items() if name not in gone}
     _whole(body, at, members.get("expiresAt"))
+    terms = {**record["terms"], **terms}
+    _note_terms(body, terms, context)
     source = body.get("jsonldContext", record["context"])
-    new = {**record, "body": body, "terms": {**record["terms"], **terms}, "context": source, "modifiedAt": at}
+    new = {**record, "body": body, "terms": terms, "context": source, "modifiedAt": at}
     compiled(new)
     return new
 
 
 def _members(body: Any, context: Context) -> tuple[dict[str, Any], dict[str, str]]:
     """The members that are kept, each checked by itself, names expanded; and the names that queries use."""
-    if not isinstance(body, dict) or not body:
-        raise Invalid("a subscription is a JSON object", field="body", rule=_RULE)
     terms: dict[str, str] = {}
     reading = _Reading(context, terms)
     return reading.members(body, _SUBSCRIPTION, ""), terms
+
+
+def _note_terms(members: Mapping[str, Any], terms: dict[str, str], context: Context) -> None:
+    """Note the values that q is to expand besides; only q and expandValues together say which."""
+
+    def noted(name: str) -> str:
+        if name not in terms:
+            terms[name] = context.expand(name)
+        return terms[name]
+
+    if "q" in members and "expandValues" in members:
+        q.parse_q(members["q"], noted, expand_values=members["expandValues"].split(","))
 
 
 def _whole(members: Mapping[str, Any], at: Instant, expires_at: Instant | None) -> None:

@@ -205,6 +205,7 @@ def _write(tx: Tx, tenant: int, entity_id: str, held: entities.Held | None, appl
     if rows:
         history.append(tx, rows)
     late = [(iri, instance) for iri, instance in applied.late if history.add(tx, _row(tx, pk, iri, instance, orjson.dumps(instance)))]
+    applied.late = late
     if not (texts or applied.gone or applied.created or applied.shell or applied.doc is None or late):
         return
     kind = "entity.deleted" if applied.doc is None else "entity.created" if applied.created else "entity.updated"

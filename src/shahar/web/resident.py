@@ -135,7 +135,7 @@ def _step(step: Step, word: Callable[[str], str]) -> dict[str, str]:
 
 def _chart(city: City, air: AirNow, language: str, valued: Callable[[float], str]) -> dict[str, Any] | None:
     """The indicator's past as bars, with the texts beside them."""
-    drawn = draw.chart(air.spark, air.limit)
+    drawn = draw.chart(air.spark, air.limit, upper=air.indicator.limit_kind == "upper")
     if drawn is None:
         return None
     say = words.words(language)
@@ -155,7 +155,9 @@ def _chart(city: City, air: AirNow, language: str, valued: Callable[[float], str
         "low": valued(min(values)),
         "high": valued(max(values)),
         "over": sum(bar.over_height > 0 for bar in drawn.bars),
-        "rows": [(show(bar.at_ms * _MS, language, city.timezone), words.number(bar.value, language)) for bar in drawn.bars],
+        "rows": [
+            (show(bar.at_ms * _MS, language, city.timezone), words.number(bar.value, language)) for bar in drawn.bars
+        ],
     }
 
 

@@ -1,4 +1,5 @@
-"""Drawings of the pages as numbers for inline SVG: a series against its limit, the country's units. Pure but for one file.
+"""Drawings of the pages as numbers for inline SVG: a series against its limit, the country's units. Pure, but for one
+file.
 
 Promises: a gap in a series stays a gap; the scale begins at zero and is the same for all bars; outlines are thinned
 together, so that neighbours keep their common border.
@@ -11,6 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -57,19 +59,21 @@ class Chart:
         return self.step_ms >= DAY_MS
 
 
-def chart(points: Sequence[tuple[int, float]], limit: float | None) -> Chart | None:
-    """The bars of a series (milliseconds since 1970, value); None when there are fewer than two points."""
+def chart(points: Sequence[tuple[int, float]], limit: float | None, *, upper: bool = True) -> Chart | None:
+    """The bars of a series (milliseconds since 1970, value); None when there are fewer than two points. `upper`: what lies
+    above the limit is beyond it, and is told apart.
+    """
     told = sorted(dict(points).items())
     if len(told) < 2:
         return None
-    step = min(later[0] - earlier[0] for earlier, later in zip(told, told[1:], strict=False))
+    step = min(later[0] - earlier[0] for earlier, later in pairwise(told))
     slots = round((told[-1][0] - told[0][0]) / step) + 1
     if slots > SLOTS_MAX:
         told, slots = [point for point in told if told[-1][0] - point[0] < SLOTS_MAX * step], SLOTS_MAX
     first = told[-1][0] - (slots - 1) * step
     most = max(max(value for _, value in told), (limit or 0) * 1.25, 1e-9)
     slot = WIDTH / slots
-    bars = tuple(_bar(at, value, round((at - first) / step) * slot, slot, most, limit) for at, value in told)
+    bars = tuple(_bar(at, value, round((at - first) / step) * slot, slot, most, limit if upper else None) for at, value in told)
     peak = max(bars, key=lambda bar: bar.value)
     return Chart(bars, peak, None if limit is None else _y(limit, most), step, slots)
 

@@ -1,8 +1,9 @@
 """What the resident's page is told, as plain records, and what it makes of them; pure, no HTTP.
 
-For: web/resident.py and its template. Whoever has the city's figures (`Face`) fills `AirNow`; nothing here asks a store.
-Promises: the summary is honest: it says the worst place beside the city's own step, how many stations count, and how old
-the figure is; what is not known is not said, and what has no data stands there as "no data yet".
+For: web/resident.py and its template. Whoever has the city's figures (`Face`) fills `AirNow`; nothing here asks a
+store.
+Promises: the summary is honest: it says the worst place beside the city's own step, how many stations count, and how
+old the figure is; what is not known is not said, and what has no data stands there as "no data yet".
 """
 
 from __future__ import annotations
