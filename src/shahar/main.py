@@ -18,7 +18,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +32,7 @@ from shahar import __version__, config, plugins
 from shahar.config import Settings
 from shahar.model.access import HOUSE
 from shahar.model.city import City, Pace
+from shahar.model.system import LANGUAGES
 from shahar.ports.mqtt import Consumer
 from shahar.ports.nats import Bounds, Login, NatsServer, hash_key
 from shahar.ports.webhooks import Outbound, Webhooks
@@ -42,7 +43,7 @@ from shahar.services.devices import Devices
 from shahar.services.runner import Runner
 from shahar.services.subscriptions import Subscriptions
 from shahar.store.db import Database
-from shahar.values.errors import NotFound, ShaharError, Unavailable
+from shahar.values.errors import Invalid, NotFound, ShaharError, Unavailable
 from shahar.values.instants import Instant
 from shahar.web import accounts as account_pages
 from shahar.web import devices as device_pages
@@ -64,25 +65,50 @@ def wall() -> Instant:
 
 
 @dataclass(slots=True)
-class Stage:
-    """A city that plays on its own clock: what the demo gives to `run`."""
+class Scene:
+    """A city and its clock; `play` is what goes on beside the server while it runs."""
 
     city: City
     now: Callable[[], Instant]
     pace: Callable[[], Pace]
-    begin: Callable[[Devices, NatsServer | None], AsyncIterator[None]] | None = None
+    play: Callable[[Devices], AbstractAsyncContextManager[None]] | None = None
 
 
-def plain_stage() -> Stage:
-    """A city without a demo: the clock is the wall's."""
-    return Stage(City(name={"uz": "Shahar", "ru": "Shahar", "en": "Shahar"}), wall, lambda: Pace(at=wall(), wall=wall()))
+def plain_scene() -> Scene:
+    """A city as it is: its clock is the wall's."""
+    return Scene(City(name=dict.fromkeys(LANGUAGES, "Shahar")), wall, lambda: Pace(at=wall(), wall=wall()))
+
+
+def demo_scene(settings: Settings) -> Scene:
+    """The demo city: its clock begins a week back, its devices speak over the bundled MQTT server."""
+    from shahar.demo import stage as demo
+    from shahar.demo.clock import Clock
+    from shahar.demo.replay import Replay
+
+    if settings.mqtt != "embedded":
+        raise Invalid("the demo's devices speak over the embedded MQTT server", field="mqtt", rule="embedded")
+    _prepare_folder(settings.data)
+    entered = demo.enter(settings.data, settings.region, wall())
+    clock = Clock(wall, entered.at, settings.speed, entered.start)
+
+    @asynccontextmanager
+    async def play(devices: Devices) -> AsyncIterator[None]:
+        keys = await demo.prepare(entered, devices, demo.bar(sys.stderr))
+        replay = Replay(entered, keys, clock, host=settings.mqtt_host, port=settings.mqtt_port)
+        await replay.start()
+        try:
+            yield
+        finally:
+            await replay.stop()
+
+    return Scene(entered.city, clock.now, clock.pace, play)
 
 
 # -- putting the parts together -------------------------------------------------------------------------------------------
 
 
 @asynccontextmanager
-async def house(settings: Settings, stage: Stage, registry: CollectorRegistry) -> AsyncIterator[tuple[Parts, Database, NatsServer | None, Consumer | None]]:
+async def house(settings: Settings, scene: Scene, registry: CollectorRegistry) -> AsyncIterator[tuple[Parts, Database, Consumer | None]]:
     """Every part, started in order and stopped in the opposite one."""
     async with AsyncExitStack() as stack:
         db = Database(settings.data / "shahar.db")
@@ -101,17 +127,17 @@ async def house(settings: Settings, stage: Stage, registry: CollectorRegistry) -
         broker = Broker(db)
         devices = Devices(db, broker, accounts, catalogue, hash_key)
         await devices.load()
-        subscriptions = Subscriptions(db, broker, webhooks, contexts.get, stage.now)
-        runner = Runner(db, stage.now, [subscriptions])
+        subscriptions = Subscriptions(db, broker, webhooks, contexts.get, scene.now)
+        runner = Runner(db, scene.now, [subscriptions])
         await subscriptions.start()
         await runner.start()
         stack.push_async_callback(runner.stop)
         stack.push_async_callback(subscriptions.stop)
-        nats, consumer = await _mqtt(settings, devices, stage.now, stack)
-        live = Operations(stage.city, catalogue, broker, runner, stage.pace)
-        parts = Parts(stage.now, wall, broker, contexts, accounts, subscriptions, devices, runner, live)
+        consumer = await _mqtt(settings, devices, scene.now, stack)
+        live = Operations(scene.city, catalogue, broker, runner, scene.pace)
+        parts = Parts(scene.now, wall, broker, contexts, accounts, subscriptions, devices, runner, live)
         figures.register(registry, db, devices, runner, subscriptions)
-        yield parts, db, nats, consumer
+        yield parts, db, consumer
 
 
 def _access(settings: Settings) -> Any:
@@ -135,10 +161,10 @@ def _context_table(file: Path | None) -> dict[str, Path]:
         raise Unavailable(f"{file} cannot be read as a table of contexts: {problem}") from None
 
 
-async def _mqtt(settings: Settings, devices: Devices, now: Callable[[], Instant], stack: AsyncExitStack) -> tuple[NatsServer | None, Consumer | None]:
+async def _mqtt(settings: Settings, devices: Devices, now: Callable[[], Instant], stack: AsyncExitStack) -> Consumer | None:
     """The MQTT server unless a broker is named or it is off, and our consumer of it; devices are let in when it listens."""
     if settings.mqtt == "off":
-        return None, None
+        return None
     nats = None
     if settings.mqtt == "embedded":
         nats = NatsServer(settings.data / "nats", host=settings.mqtt_host, port=settings.mqtt_port, bounds=Bounds(sync_interval_s=settings.sync_interval))
@@ -161,27 +187,27 @@ async def _mqtt(settings: Settings, devices: Devices, now: Callable[[], Instant]
 
         devices.admit = admit
         await admit(devices.logins())
-    return nats, consumer
+    return consumer
 
 
-async def run(settings: Settings, stage: Stage) -> None:
+async def run(settings: Settings, scene: Scene) -> None:
     """Serve until told to stop."""
     _prepare_folder(settings.data)
     listening = _listen(settings)
     registry = CollectorRegistry()
-    async with house(settings, stage, registry) as (parts, db, nats, consumer):
+    async with house(settings, scene, registry) as (parts, db, consumer):
 
         def ready() -> Mapping[str, bool]:
             return {"store": db.running()} | ({"mqtt": consumer.running()} if consumer else {})
 
         tables = (account_pages.ROUTES, device_pages.ROUTES, operations.ROUTES, resident.ROUTES, docs.ROUTES)
-        folders = {"/ops/static": STATIC / "ops", "/ops/map": STATIC / "map", "/static": resident.FOLDER}
+        folders = {"/ops/static": STATIC / "ops", "/ops/map": STATIC / "map", "/static": Path(__file__).parent / "web" / "pages" / "static"}
         application = Application(parts, pages(tables, folders, registry, ready), registry, Rates())
         server = _server(application, parts.operations.close)
         async with AsyncExitStack() as play:
-            if stage.begin is not None:
-                await play.enter_async_context(asynccontextmanager(stage.begin)(parts.devices, nats))
-            await _greet(settings, parts, stage)
+            if scene.play is not None:
+                await play.enter_async_context(scene.play(parts.devices))
+            await _greet(settings, parts)
             sweeping = asyncio.create_task(_sweep(parts))
             await server.serve(sockets=[listening])
             sweeping.cancel()
@@ -235,7 +261,7 @@ async def _sweep(parts: Parts) -> None:
         await parts.accounts.sweep(wall())
 
 
-async def _greet(settings: Settings, parts: Parts, stage: Stage) -> None:
+async def _greet(settings: Settings, parts: Parts) -> None:
     base = f"http://{_reachable(settings.host)}:{settings.port}"
     print(f"Shahar {__version__} is running: {base}/ for residents, {base}/ops for operators, {base}/docs for programs", flush=True)
     if settings.mqtt == "embedded":
@@ -372,12 +398,7 @@ def _command(given: argparse.Namespace) -> int:
     if given.command == "key":
         print(uvloop.run(make_key(settings, given)))
         return 0
-    stage = plain_stage()
-    if given.command == "demo":
-        from shahar.demo import stage as demo  # the demo's data are read only when it is asked for
-
-        stage = demo.stage(settings.data, wall, speed=settings.speed, region=settings.region, make=Stage)
-    uvloop.run(run(settings, stage))
+    uvloop.run(run(settings, demo_scene(settings) if given.command == "demo" else plain_scene()))
     return 0
 
 

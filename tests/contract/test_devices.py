@@ -120,9 +120,9 @@ async def test_a_value_that_cannot_be_is_refused_by_itself(devices: Devices) -> 
 
 async def test_a_real_frame_repeated_later_is_kept_once_also_after_a_restart(tmp_path: Path) -> None:
     folder = Path(plugins.__file__).parent / "systems" / "buildings"
-    frames = [json.loads(plugins.samples(folder)[name].message) for name in ("ems-frame-again-1", "ems-frame-again-2")]
+    frames = [json.loads(plugins.samples(folder)[name].message) for name in ("ems-frame-again-1.json", "ems-frame-again-2.json")]
     assert frames[0]["fcnt"] == frames[1]["fcnt"] and frames[0]["reported_at"] != frames[1]["reported_at"]
-    profile = plugins.samples(folder)["ems-frame-again-1"].profile
+    profile = plugins.samples(folder)["ems-frame-again-1.json"].profile
     assert profile is not None
     device = Device("ems", profile, "urn:ngsi-ld:IndoorEnvironmentObserved:ems")
     counts = []
@@ -137,7 +137,7 @@ async def test_a_real_frame_repeated_later_is_kept_once_also_after_a_restart(tmp
 
 
 async def test_a_replayed_value_keeps_its_original_instant(devices: Devices) -> None:
-    await devices.add(replace(STATION, name="old", entity="urn:ngsi-ld:AirQualityObserved:old", shift_us=24 * HOUR), AT, by=HOUSE)
+    await devices.add(replace(STATION, name="old", entity="urn:ngsi-ld:AirQualityObserved:old", shifts=((0, 24 * HOUR),)), AT, by=HOUSE)
     await devices.take("old", message(pm25=9, at="2026-11-22T11:00:00Z"), AT)
     doc = await devices.broker.get("", "urn:ngsi-ld:AirQualityObserved:old")
     (instance,) = doc["attrs"][attribute(devices, "AirQualityObserved", "pm25")]

@@ -138,6 +138,7 @@ def kill_again_and_again(home: Path, launcher: tuple[str, ...], rounds: int, not
                 report.in_flight.append(told["in_flight"])
                 city.start()
                 report.lost_from_history.clear()
+                report.lost_from_state.clear()
                 compare(city, listed(acks), report)
             acknowledged = listed(acks)
             report.notified_after_s = wait_for(lambda: acknowledged <= listed(notices), notified_s)
@@ -154,7 +155,7 @@ def _launcher() -> tuple[str, ...]:
 
 def test_what_was_acknowledged_survives_kill_9(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     planted_here = planted.VARIABLE in os.environ
-    report = kill_again_and_again(tmp_path, _launcher(), ROUNDS, 5.0 if planted_here else NOTIFIED_S)
+    report = kill_again_and_again(tmp_path, _launcher(), ROUNDS, 1.0 if planted_here else NOTIFIED_S)
     lost = {name: len(getattr(report, name)) for name in ("lost_from_history", "lost_from_state", "never_notified")}
     with capsys.disabled():
         print(
@@ -168,16 +169,24 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_the_same_test_fails_when_the_store_answers_before_it_commits() -> None:
-    told = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", f"{Path(__file__)}::{test_what_was_acknowledged_survives_kill_9.__name__}"],
+    told = run_planted()
+    if told.returncode == 0:  # every kill fell between a late commit and the next answer: one in a hundred times
+        told = run_planted()
+    assert told.returncode == 1, told.stdout + told.stderr
+    assert "AssertionError: acknowledged updates are lost" in told.stdout
+    numbers = json.loads(told.stdout.partition("s after the last start; ")[2].partition("}")[0].replace("'", '"') + "}")
+    assert numbers["lost_from_history"] > 0
+
+
+def run_planted() -> subprocess.CompletedProcess[str]:
+    """The test above in a process of its own, with the planted store in the server's place."""
+    test = f"{Path(__file__)}::{test_what_was_acknowledged_survives_kill_9.__name__}"
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", test],
         cwd=HERE.parents[1],
-        env=environment({planted.VARIABLE: planted.FAULT, "SHAHAR_TEST_FAULT_ROUNDS": "3"}),
+        env=environment({planted.VARIABLE: planted.FAULT, "SHAHAR_TEST_FAULT_ROUNDS": "2"}),
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
-    assert told.returncode == 1, told.stdout + told.stderr
-    assert "AssertionError: acknowledged updates are lost" in told.stdout
-    numbers = json.loads(told.stdout.partition("s after the last start; ")[2].partition("}")[0].replace("'", '"') + "}")
-    assert numbers["lost_from_history"] > 0

@@ -84,10 +84,17 @@ def region(soato: str) -> str:
     if soato in ("", HOME):
         return ""
     if soato not in _rows():
-        near = get_close_matches(soato, _rows(), n=1, cutoff=0.0)[0]
+        near = _nearest(soato)
         detail = f"{soato!r:.20} is no first-level unit; the nearest is {near} ({_rows()[near]['en']})"
         raise Invalid(detail, field="region", rule="a SOATO code: " + " ".join(_rows()))
     return soato
+
+
+def _nearest(soato: str) -> str:
+    """The code that is most like it: by number when it is one."""
+    if soato.isdecimal() and soato.isascii() and len(soato) < 8:
+        return min(_rows(), key=lambda code: abs(int(code) - int(soato[:4])))
+    return get_close_matches(soato, _rows(), n=1, cutoff=0.0)[0]
 
 
 def city() -> City:

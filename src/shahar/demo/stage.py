@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,6 +34,8 @@ from shahar.values.instants import DAY, Instant
 HISTORY: Final = 30 * DAY
 """How much is loaded before the instant at which the clock stands at the first start."""
 VERSION: Final = 1
+_SAVING: Final = threading.Lock()
+"""A cancelled replay may leave a thread that still saves; the last to save tells the newest."""
 
 Keys = dict[str, str]
 """Name of a device -> its key."""
@@ -70,8 +73,9 @@ class Stage:
 
     def save(self) -> None:
         """Keep where it stands, at once and durably."""
-        told = {name: getattr(self, name) for name in ("region", "start", "at", "sent", "loaded")}
-        _write(self.folder / "state.json", {"version": VERSION, **told})
+        with _SAVING:
+            told = {name: getattr(self, name) for name in ("region", "start", "at", "sent", "loaded")}
+            _write(self.folder / "state.json", {"version": VERSION, **told})
 
 
 def enter(folder: Path, region: str, wall: Instant) -> Stage:

@@ -10,9 +10,11 @@ Does not: listen on sockets; sign devices in (the MQTT server does, by `logins`;
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from operator import itemgetter
 from typing import Any, Final
 
 import structlog
@@ -45,8 +47,8 @@ class Device:
     """A thing with a radio or a line, and the entity that it measures.
 
     `attributes`: the entity's standing attributes (place, name, source), as in an entity document. `identifier`: what its messages call
-    it (a DevEUI); `through`: it is a gateway that speaks for devices which its messages name. `shift_us`: how far a replay has moved its
-    instants; the original ones are kept with each value.
+    it (a DevEUI); `through`: it is a gateway that speaks for devices which its messages name. `shifts`: (from which instant on, by how many
+    microseconds) a replay has moved its instants, in order; the original ones are kept with each value.
     """
 
     name: str
@@ -56,8 +58,13 @@ class Device:
     attributes: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
     identifier: str = ""
     through: bool = False
-    shift_us: int = 0
+    shifts: Sequence[Sequence[int]] = ()
     key_hash: str = ""
+
+    def original(self, at: Instant) -> Instant | None:
+        """When a value that a replay tells of `at` was really measured; None for what is no replay."""
+        place = bisect_right(self.shifts, at, key=itemgetter(0))
+        return at - self.shifts[place - 1][1] if place else None
 
 
 @dataclass(slots=True)
@@ -185,11 +192,12 @@ class Devices:
         observed = reading.uplink.at if reading.uplink.at is not None else at
         if not at - PAST_YEARS * 366 * 86_400 * SECOND <= observed <= at + FUTURE_S * SECOND:
             raise Invalid(f"the instant {instants.text(observed)} cannot be", field="at", rule=f"at most {FUTURE_S // 3600} h ahead, {PAST_YEARS} years back")
+        original = device.original(observed)
         attrs: dict[str, list[dict[str, Any]]] = {}
         for measurement in reading.measurements:
             instance = measurement.instance(observed)
-            if device.shift_us:
-                instance["attrs"] = {ORIGINAL: [{"type": "Property", "value": instants.text(observed - device.shift_us)}]}
+            if original is not None:
+                instance["attrs"] = {ORIGINAL: [{"type": "Property", "value": instants.text(original)}]}
             attrs[measurement.attribute.iri] = [instance]
         if not attrs:
             return None, None

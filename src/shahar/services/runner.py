@@ -146,11 +146,17 @@ class _Reader:
     failures: int = 0
     woken: asyncio.Event = field(default_factory=asyncio.Event)
 
+    lagging: Lagging | None = None
+
     def wants(self) -> bool:
-        return not isinstance(self.consumer, Lagging) or self.consumer.wants()
+        return self.lagging is None or self.lagging.wants()
 
     def settled(self) -> Settled:
-        return self.consumer.settle(self.place) if isinstance(self.consumer, Lagging) else Settled(self.place)
+        return Settled(self.place) if self.lagging is None else self.lagging.settle(self.place)
+
+
+def _reader(consumer: Consumer, *, kept: bool = True) -> _Reader:
+    return _Reader(consumer, kept, lagging=consumer if isinstance(consumer, Lagging) else None)
 
 
 class Runner:
@@ -160,8 +166,8 @@ class Runner:
         self._db = db
         self._now = now
         self._listeners: list[Listening] = []
-        self._live = _Reader(_Feed(self._listeners), kept=False)
-        self._readers = [*(_Reader(consumer) for consumer in consumers), self._live]
+        self._live = _reader(_Feed(self._listeners), kept=False)
+        self._readers = [*(_reader(consumer) for consumer in consumers), self._live]
         self._tasks: list[asyncio.Task[None]] = []
         self._ring: deque[Entry] = deque(maxlen=BATCH)
         self._reading = asyncio.Lock()

@@ -189,7 +189,7 @@ def find(
     gone: bool = False,
     order: ordering.Order = (),
 ) -> Page:
-    """A page of the entities that match, in `order` and then the order of creation; `gone` takes deleted ones in (for history).
+    """A page of the entities that match, in `order` and then that of creation; `gone` takes in deleted ones (for history).
 
     TooComplex when more than ORDERED_MAX would have to be put in an order.
     """
@@ -239,7 +239,9 @@ def _find_by_evaluation(tx: Tx, plan: _Plan, query: q.Query, limit: int, offset:
     return page
 
 
-def _find_in_order(tx: Tx, plan: _Plan, query: q.Query, order: ordering.Order, limit: int, offset: int, count: bool) -> Page:
+def _find_in_order(
+    tx: Tx, plan: _Plan, query: q.Query, order: ordering.Order, limit: int, offset: int, count: bool
+) -> Page:
     """Keys alone are kept of what matches, and the documents of the page are read again."""
     ranked: list[tuple[tuple[ordering.Key, ...], int]] = []
     scanned = 0
@@ -249,7 +251,8 @@ def _find_in_order(tx: Tx, plan: _Plan, query: q.Query, order: ordering.Order, l
         if not (plan.exact or q.matches(query, doc, follow)):
             continue
         if len(ranked) == ordering.ORDERED_MAX:
-            raise TooComplex("too many entities match to be put in order", field="orderBy", rule=f"at most {ordering.ORDERED_MAX} matches")
+            rule = f"at most {ordering.ORDERED_MAX} matches"
+            raise TooComplex("too many entities match to be put in order", field="orderBy", rule=rule)
         ranked.append((ordering.keys(order, doc), pk))
     pks = ordering.arrange(ranked, order)[offset : offset + limit]
     listed = f"SELECT pk, doc FROM entity WHERE pk IN {SQLITE.listed('pks')}"

@@ -9,17 +9,18 @@ Does not: decide what is abnormal beyond the limits and scales that systems decl
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import fmean
 from typing import Any, Final
 
 import orjson
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import FileResponse, Response, StreamingResponse
 
 from shahar.model import query as q
-from shahar.model.access import DEFAULT_TENANT
+from shahar.model.access import DEFAULT_TENANT, Act
 from shahar.model.city import BORROWED, NAME, ORIGINAL, SIMULATED, SOURCE, City, Pace
 from shahar.model.entity import Doc, Instance
 from shahar.model.reading import summarise
@@ -27,7 +28,7 @@ from shahar.model.system import LANGUAGES, Attribute, Card, Catalogue, Indicator
 from shahar.services.broker import Broker
 from shahar.services.runner import Entry, Lost, Runner
 from shahar.values import instants, units
-from shahar.values.errors import Invalid, NotFound
+from shahar.values.errors import Invalid, NotFound, Unavailable
 from shahar.values.instants import DAY, HOUR, SECOND, Instant
 from shahar.web.pages.view import AirNow
 
@@ -467,8 +468,26 @@ async def stream(request: Request) -> Response:
     )
 
 
-_READ: Final = ("read", "ops")
-ROUTES: Final = (
+PAGE: Final = Path(__file__).parent / "static" / "ops" / "index.html"
+_PAGE_HEADERS: Final = {
+    "cache-control": "no-cache",
+    "content-security-policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; worker-src 'self' blob:;"
+    " connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "referrer-policy": "same-origin",
+    "x-content-type-options": "nosniff",
+}
+
+
+async def page(_request: Request) -> Response:
+    """GET /ops: the operations centre, built from ui/."""
+    if not PAGE.is_file():
+        raise Unavailable("the operations centre is not built: run `make run`, or install the wheel")
+    return FileResponse(PAGE, media_type="text/html", headers=dict(_PAGE_HEADERS))
+
+
+_READ: Final[tuple[Act, str]] = ("read", "ops")
+ROUTES: Final[Sequence[tuple[Sequence[str], str, Callable[[Request], Awaitable[Response]], tuple[Act, str]]]] = (
+    (("GET",), "/ops", page, _READ),
     (("GET",), "/ops/api/city", city, _READ),
     (("GET",), "/ops/api/objects", objects, _READ),
     (("GET",), "/ops/api/objects/{id:path}", card, _READ),

@@ -140,6 +140,10 @@ def _chart(city: City, air: AirNow, language: str, valued: Callable[[float], str
         return None
     say = words.words(language)
     show = words.day if drawn.daily else words.moment
+
+    def end(at: Instant) -> str:
+        return words.day(at, language, city.timezone) if drawn.daily else words.clock(at, city.timezone)
+
     values = [bar.value for bar in drawn.bars]
     peak = drawn.peak
     return {
@@ -150,8 +154,8 @@ def _chart(city: City, air: AirNow, language: str, valued: Callable[[float], str
         "peak": words.number(peak.value, language),
         "peak_x": min(max(peak.x + peak.width / 2, 14), draw.WIDTH - 14),
         "span": say("chart.days" if drawn.daily else "chart.hours", n=drawn.slots),
-        "from": show(drawn.bars[0].at_ms * _MS, language, city.timezone),
-        "to": show(drawn.bars[-1].at_ms * _MS, language, city.timezone),
+        "from": end(drawn.bars[0].at_ms * _MS),
+        "to": end(drawn.bars[-1].at_ms * _MS),
         "low": valued(min(values)),
         "high": valued(max(values)),
         "over": sum(bar.over_height > 0 for bar in drawn.bars),
