@@ -129,7 +129,7 @@ class Ceiling:
         with file.open("rb") as copied:
             os.fsync(copied.fileno())
         connection = apsw.Connection(str(file), statementcachesize=200)
-        connection.execute(PRAGMAS)
+        connection.execute(PRAGMAS).fetchall()
         done = threading.Event()
         folding = threading.Thread(target=_fold, args=(file, done))
         folding.start()

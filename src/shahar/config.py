@@ -1,8 +1,9 @@
-"""One frozen record of settings, from three places with one name each: option `--mqtt-port`, `SHAHAR_MQTT_PORT`, `mqtt_port` in shahar.toml.
+"""One frozen record of settings, from three places with one name each: option `--mqtt-port`, `SHAHAR_MQTT_PORT`,
+`mqtt_port` in shahar.toml.
 
-Promises: an option wins over the environment, the environment over the file, the file over the default; an unknown name is an error that
-names the nearest known one; a value of the wrong kind says which. `SHAHAR_TEST_*` belongs to the tests and is passed over.
-Refuses: settings that change while we run; secrets on the command line.
+Promises: an option wins over the environment, the environment over the file, the file over the default; an unknown name
+is an error that names the nearest known one; a value of the wrong kind says which. `SHAHAR_TEST_*` belongs to the tests
+and is passed over. Refuses: settings that change while we run; secrets on the command line.
 """
 
 from __future__ import annotations
@@ -38,8 +39,14 @@ class Settings:
     mqtt_port: int = _setting(1883, "port of the embedded MQTT server")
     sync_interval: float = _setting(1.0, "seconds of acknowledged MQTT messages that a power cut may cost")
     contexts: Path | None = _setting(None, "JSON file {address: path} of @context documents that are read from disk")
-    access: str = _setting("closed", "who may without a credential: closed, public-read, open (loopback only)", ("closed", "public-read", "open"))
-    outbound_allow: tuple[str, ...] = _setting((), "networks (CIDR, by comma) that we may send to although they are private")
+    access: str = _setting(
+        "closed",
+        "who may without a credential: closed, public-read, open (loopback only)",
+        ("closed", "public-read", "open"),
+    )
+    outbound_allow: tuple[str, ...] = _setting(
+        (), "networks (CIDR, by comma) that we may send to although they are private"
+    )
     systems: Path | None = _setting(None, "folder with more city systems")
     speed: float = _setting(60.0, "demo: how fast its clock goes until it meets the present")
     region: str = _setting("", "demo: SOATO code of the unit in which a simulated town is drawn")
@@ -49,17 +56,23 @@ class Settings:
         for setting in fields(self):
             choices = setting.metadata["choices"]
             if choices and getattr(self, setting.name) not in choices:
-                raise Invalid(f"{setting.name} is {getattr(self, setting.name)!r}", field=setting.name, rule=", ".join(choices))
+                raise Invalid(
+                    f"{setting.name} is {getattr(self, setting.name)!r}", field=setting.name, rule=", ".join(choices)
+                )
         for name in ("port", "mqtt_port"):
             if not 1 <= getattr(self, name) <= 65_535:
                 raise Invalid(f"{name} is {getattr(self, name)}", field=name, rule="1 to 65535")
         if self.access == "open" and not is_loopback(self.host):
-            raise Invalid("open access is for this machine alone", field="access", rule="host 127.0.0.1, ::1 or localhost")
+            raise Invalid(
+                "open access is for this machine alone", field="access", rule="host 127.0.0.1, ::1 or localhost"
+            )
         for network in self.outbound_allow:
             try:
                 ipaddress.ip_network(network)
             except ValueError:
-                raise Invalid(f"{network!r} is not a network", field="outbound_allow", rule="such as 127.0.0.0/8") from None
+                raise Invalid(
+                    f"{network!r} is not a network", field="outbound_allow", rule="such as 127.0.0.0/8"
+                ) from None
 
 
 def is_loopback(host: str) -> bool:
@@ -73,7 +86,9 @@ def is_loopback(host: str) -> bool:
 NAMES: Final = tuple(setting.name for setting in fields(Settings))
 
 
-def settings(options: Mapping[str, Any], environment: Mapping[str, str], file: Path | None, defaults: Mapping[str, Any]) -> Settings:
+def settings(
+    options: Mapping[str, Any], environment: Mapping[str, str], file: Path | None, defaults: Mapping[str, Any]
+) -> Settings:
     """The settings from options (given ones only), environment and file, over a command's own `defaults`. Invalid."""
     found = dict(defaults)
     found |= _from_file(file) if file is not None else {}
@@ -119,7 +134,9 @@ def _convert(key: str, value: Any) -> Any:
             return _list(value)
         return str(value)
     except (TypeError, ValueError):
-        raise Invalid(f"{key} is {value!r}", field=key, rule=f"a value of kind {getattr(wanted, '__name__', wanted)}") from None
+        raise Invalid(
+            f"{key} is {value!r}", field=key, rule=f"a value of kind {getattr(wanted, '__name__', wanted)}"
+        ) from None
 
 
 def _list(value: Any) -> tuple[str, ...]:

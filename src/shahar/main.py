@@ -1,7 +1,8 @@
-"""The command: `shahar serve | demo | key | version`. The only place where parts are put together, and the only one that holds the clock.
+"""The command: `shahar serve | demo | key | version`. The only place where parts are put together, and the only one
+that holds the clock.
 
-Promises: one clear sentence and a non-zero exit when it cannot start (port taken, folder not writable, settings wrong); a clean stop
-within 5 s on SIGTERM or SIGINT.
+Promises: one clear sentence and a non-zero exit when it cannot start (port taken, folder not writable, settings wrong);
+a clean stop within 5 s on SIGTERM or SIGINT.
 """
 
 from __future__ import annotations
@@ -56,7 +57,10 @@ from shahar.web.rates import Rates
 STATIC: Final = Path(__file__).parent / "web" / "static"
 STOP_S: Final = 3
 SWEEP_S: Final = 3_600
-DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {"serve": {}, "demo": {"access": "public-read", "data": Path(".shahar/demo")}}
+DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "serve": {},
+    "demo": {"access": "public-read", "data": Path(".shahar/demo")},
+}
 
 
 def wall() -> Instant:
@@ -104,11 +108,14 @@ def demo_scene(settings: Settings) -> Scene:
     return Scene(entered.city, clock.now, clock.pace, play)
 
 
-# -- putting the parts together -------------------------------------------------------------------------------------------
+# -- putting the parts together
+# -------------------------------------------------------------------------------------------
 
 
 @asynccontextmanager
-async def house(settings: Settings, scene: Scene, registry: CollectorRegistry) -> AsyncIterator[tuple[Parts, Database, Consumer | None]]:
+async def house(
+    settings: Settings, scene: Scene, registry: CollectorRegistry
+) -> AsyncIterator[tuple[Parts, Database, Consumer | None]]:
     """Every part, started in order and stopped in the opposite one."""
     async with AsyncExitStack() as stack:
         db = Database(settings.data / "shahar.db")
@@ -161,13 +168,22 @@ def _context_table(file: Path | None) -> dict[str, Path]:
         raise Unavailable(f"{file} cannot be read as a table of contexts: {problem}") from None
 
 
-async def _mqtt(settings: Settings, devices: Devices, now: Callable[[], Instant], stack: AsyncExitStack) -> Consumer | None:
-    """The MQTT server unless a broker is named or it is off, and our consumer of it; devices are let in when it listens."""
+async def _mqtt(
+    settings: Settings, devices: Devices, now: Callable[[], Instant], stack: AsyncExitStack
+) -> Consumer | None:
+    """The MQTT server unless a broker is named or it is off, and our consumer of it; devices are let in when it
+    listens.
+    """
     if settings.mqtt == "off":
         return None
     nats = None
     if settings.mqtt == "embedded":
-        nats = NatsServer(settings.data / "nats", host=settings.mqtt_host, port=settings.mqtt_port, bounds=Bounds(sync_interval_s=settings.sync_interval))
+        nats = NatsServer(
+            settings.data / "nats",
+            host=settings.mqtt_host,
+            port=settings.mqtt_port,
+            bounds=Bounds(sync_interval_s=settings.sync_interval),
+        )
         await nats.start()
         stack.push_async_callback(nats.stop)
     url, client = (nats.url, nats.client_id) if nats else (settings.mqtt, "shahar-intake")
@@ -201,7 +217,11 @@ async def run(settings: Settings, scene: Scene) -> None:
             return {"store": db.running()} | ({"mqtt": consumer.running()} if consumer else {})
 
         tables = (account_pages.ROUTES, device_pages.ROUTES, operations.ROUTES, resident.ROUTES, docs.ROUTES)
-        folders = {"/ops/static": STATIC / "ops", "/ops/map": STATIC / "map", "/static": Path(__file__).parent / "web" / "pages" / "static"}
+        folders = {
+            "/ops/static": STATIC / "ops",
+            "/ops/map": STATIC / "map",
+            "/static": Path(__file__).parent / "web" / "pages" / "static",
+        }
         application = Application(parts, pages(tables, folders, registry, ready), registry, Rates())
         server = _server(application, parts.operations.close)
         async with AsyncExitStack() as play:
@@ -214,7 +234,9 @@ async def run(settings: Settings, scene: Scene) -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server without its signal handling: that one raises the signal again after serving, and our parts would not be stopped."""
+    """uvicorn's server without its signal handling: that one raises the signal again after serving, and our parts would
+    not be stopped.
+    """
 
     ending: Callable[[], None]
     """Told when the end is asked for, so that streams end by themselves."""
@@ -263,7 +285,10 @@ async def _sweep(parts: Parts) -> None:
 
 async def _greet(settings: Settings, parts: Parts) -> None:
     base = f"http://{_reachable(settings.host)}:{settings.port}"
-    print(f"Shahar {__version__} is running: {base}/ for residents, {base}/ops for operators, {base}/docs for programs", flush=True)
+    print(
+        f"Shahar {__version__} is running: {base}/ for residents, {base}/ops for operators, {base}/docs for programs",
+        flush=True,
+    )
     if settings.mqtt == "embedded":
         print(f"Devices: mqtt://{settings.mqtt_host}:{settings.mqtt_port}, topic up/NAME", flush=True)
     token = await parts.accounts.first_link(wall()) if settings.access != "open" else None
@@ -290,12 +315,15 @@ def _listen(settings: Settings) -> socket.socket:
         listening.listen(2048)
     except OSError as problem:
         listening.close()
-        raise Unavailable(f"cannot listen on {settings.host}:{settings.port}: {problem.strerror}; choose another with SHAHAR_PORT or --port") from None
+        raise Unavailable(
+            f"cannot listen on {settings.host}:{settings.port}: {problem.strerror};"
+            " choose another with SHAHAR_PORT or --port"
+        ) from None
     return listening
 
 
 def _reachable(host: str) -> str:
-    if host in {"0.0.0.0", "::"}:  # noqa: S104 -- compared with, not bound to
+    if host in {"0.0.0.0", "::"}:
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host
 
@@ -306,7 +334,8 @@ def _write_private(file: Path, text: str) -> None:
         out.write(text)
 
 
-# -- keys -------------------------------------------------------------------------------------------------------------------
+# -- keys
+# -------------------------------------------------------------------------------------------------------------------
 
 
 async def make_key(settings: Settings, wish: argparse.Namespace) -> str:
@@ -336,33 +365,49 @@ async def make_key(settings: Settings, wish: argparse.Namespace) -> str:
 
 def _ask(base: str, secret: str, link: bool, body: dict[str, Any], days: int) -> str:
     """Ask the running server for a key or a link."""
-    request = urllib.request.Request(  # noqa: S310 -- our own address, from a file that only we can read
+    request = urllib.request.Request(
         base + ("/api/links" if link else "/api/keys"),
         data=json.dumps(body if link else body | {"days": days}).encode(),
         headers={"authorization": f"Bearer {secret}", "content-type": "application/json"},
         method="POST",
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 -- as above
+    with urllib.request.urlopen(request, timeout=10) as answer:
         told = json.loads(answer.read())
     return str(told.get("link") or told.get("url") or told.get("key") or told.get("secret") or told)
 
 
-# -- the command ----------------------------------------------------------------------------------------------------------------
+# -- the command
+# ----------------------------------------------------------------------------------------------------------------
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line, made from the settings' table."""
-    top = argparse.ArgumentParser(prog="shahar", description="An open ICT platform for smart cities.", allow_abbrev=False)
+    top = argparse.ArgumentParser(
+        prog="shahar", description="An open ICT platform for smart cities.", allow_abbrev=False
+    )
     commands = top.add_subparsers(dest="command", required=True)
-    for name, text in (("serve", "serve a city"), ("demo", "serve the demo city, which plays by itself"), ("key", "make an API key or a one-time link")):
+    for name, text in (
+        ("serve", "serve a city"),
+        ("demo", "serve the demo city, which plays by itself"),
+        ("key", "make an API key or a one-time link"),
+    ):
         command = commands.add_parser(name, help=text, allow_abbrev=False)
-        command.add_argument("--config", type=Path, help=f"settings file (default: {config.FILE} here, when there is one)")
+        command.add_argument(
+            "--config", type=Path, help=f"settings file (default: {config.FILE} here, when there is one)"
+        )
         for setting in fields(Settings):
             if name == "key" and setting.name != "data":
                 continue
-            command.add_argument("--" + setting.name.replace("_", "-"), dest=setting.name, default=argparse.SUPPRESS, help=setting.metadata["help"])
+            command.add_argument(
+                "--" + setting.name.replace("_", "-"),
+                dest=setting.name,
+                default=argparse.SUPPRESS,
+                help=setting.metadata["help"],
+            )
         if name == "key":
-            command.add_argument("--role", default="administrator", help="resident, operator, body-head, auditor, administrator")
+            command.add_argument(
+                "--role", default="administrator", help="resident, operator, body-head, auditor, administrator"
+            )
             command.add_argument("--label", default="made on the command line", help="whose key it is")
             command.add_argument("--tenant", default="", help="the tenant it is for")
             command.add_argument("--days", type=int, default=90, help="days until it ends")

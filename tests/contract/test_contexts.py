@@ -64,7 +64,9 @@ async def test_nested_contexts_are_fetched_too(db: Database) -> None:
 async def test_a_local_file_stands_in_for_the_network(db: Database, tmp_path: Path) -> None:
     (tmp_path / "c.jsonld").write_text(json.dumps({"@context": {"x": "https://x.example/x"}}))
     fetch = Fetches(None)
-    assert (await Contexts(db, fetch, table={ADDRESS: tmp_path / "c.jsonld"}).get(ADDRESS, 1)).expand("x") == "https://x.example/x"
+    assert (await Contexts(db, fetch, table={ADDRESS: tmp_path / "c.jsonld"}).get(ADDRESS, 1)).expand(
+        "x"
+    ) == "https://x.example/x"
     assert fetch.asked == 0
 
 
@@ -87,4 +89,6 @@ async def test_core_contexts_are_never_fetched(db: Database) -> None:
 
 async def test_too_many_contexts_are_refused(db: Database) -> None:
     with pytest.raises(Invalid):
-        await Contexts(db, Fetches({f"https://a.example/{n}": {} for n in range(40)})).get([f"https://a.example/{n}" for n in range(40)], 1)
+        await Contexts(db, Fetches({f"https://a.example/{n}": {} for n in range(40)})).get(
+            [f"https://a.example/{n}" for n in range(40)], 1
+        )

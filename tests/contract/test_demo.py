@@ -126,7 +126,7 @@ def test_what_falls_due_arrives_over_mqtt_once_and_is_kept(tmp_path: Path) -> No
         async with house(tmp_path) as here:
             show, keys = await shown(here)
             begin = show.sent
-            clock = Clock(Wall(NOW), begin, speed=60)
+            clock = Clock(Wall(NOW), begin, speed=1_200)
             replay = Replay(show, keys, clock, host="127.0.0.1", port=here.port, tick_s=0.02)
             await replay.start()
             await until(lambda: show.sent >= begin + 26 * HOUR)
@@ -146,14 +146,14 @@ def test_a_restart_goes_on_where_it_stood_and_leaves_nothing_out(tmp_path: Path)
         async with house(tmp_path) as here:
             show, keys = await shown(here)
             begin, wall = show.sent, Wall(NOW)
-            replay = Replay(show, keys, Clock(wall, show.at), host="127.0.0.1", port=here.port, tick_s=0.02)
+            replay = Replay(show, keys, Clock(wall, show.at, 600), host="127.0.0.1", port=here.port, tick_s=0.02)
             await replay.start()
             await until(lambda: show.sent >= begin + 6 * HOUR)
             await replay.stop()
             again = stage.enter(tmp_path, "", wall.at + DAY)
             assert (again.sent, again.start) == (show.sent, begin)
             assert again.at >= show.sent
-            clock = Clock(wall, again.at, start=again.start)
+            clock = Clock(wall, again.at, 600, start=again.start)
             replay = Replay(again, keys, clock, host="127.0.0.1", port=here.port, tick_s=0.02)
             await replay.start()
             await until(lambda: again.sent >= begin + 12 * HOUR)
@@ -168,7 +168,7 @@ def test_a_broker_that_goes_away_costs_no_message_and_is_told_of_once(tmp_path: 
         async with house(tmp_path) as here:
             show, keys = await shown(here)
             begin, wall = show.sent, Wall(NOW)
-            replay = Replay(show, keys, Clock(wall, show.at), host="127.0.0.1", port=here.port, tick_s=0.02)
+            replay = Replay(show, keys, Clock(wall, show.at, 600), host="127.0.0.1", port=here.port, tick_s=0.02)
             with capture_logs() as logs:
                 await replay.start()
                 await until(lambda: show.sent >= begin + 2 * HOUR)
@@ -189,7 +189,7 @@ def test_a_simulated_town_speaks_too(tmp_path: Path) -> None:
         async with house(tmp_path) as here:
             show, keys = await shown(here, "1703")
             begin = show.sent
-            replay = Replay(show, keys, Clock(Wall(NOW), begin), host="127.0.0.1", port=here.port, tick_s=0.02)
+            replay = Replay(show, keys, Clock(Wall(NOW), begin, 600), host="127.0.0.1", port=here.port, tick_s=0.02)
             await replay.start()
             await until(lambda: show.sent >= begin + HOUR)
             await replay.stop()

@@ -96,7 +96,9 @@ async def test_readings_may_come_in_any_order(devices: Devices) -> None:
         ("st1", b"{" + b" " * 70_000 + b"}", TooLarge),
     ],
 )
-async def test_a_broken_message_is_counted_kept_and_stops_nothing(devices: Devices, name: str, body: bytes, fault: type[CallerFault]) -> None:
+async def test_a_broken_message_is_counted_kept_and_stops_nothing(
+    devices: Devices, name: str, body: bytes, fault: type[CallerFault]
+) -> None:
     with pytest.raises(fault):
         await devices.take(name, body, AT)
     assert devices.counts["broken"] + devices.counts["unknown"] == 1
@@ -120,7 +122,10 @@ async def test_a_value_that_cannot_be_is_refused_by_itself(devices: Devices) -> 
 
 async def test_a_real_frame_repeated_later_is_kept_once_also_after_a_restart(tmp_path: Path) -> None:
     folder = Path(plugins.__file__).parent / "systems" / "buildings"
-    frames = [json.loads(plugins.samples(folder)[name].message) for name in ("ems-frame-again-1.json", "ems-frame-again-2.json")]
+    frames = [
+        json.loads(plugins.samples(folder)[name].message)
+        for name in ("ems-frame-again-1.json", "ems-frame-again-2.json")
+    ]
     assert frames[0]["fcnt"] == frames[1]["fcnt"] and frames[0]["reported_at"] != frames[1]["reported_at"]
     profile = plugins.samples(folder)["ems-frame-again-1.json"].profile
     assert profile is not None
@@ -137,7 +142,11 @@ async def test_a_real_frame_repeated_later_is_kept_once_also_after_a_restart(tmp
 
 
 async def test_a_replayed_value_keeps_its_original_instant(devices: Devices) -> None:
-    await devices.add(replace(STATION, name="old", entity="urn:ngsi-ld:AirQualityObserved:old", shifts=((0, 24 * HOUR),)), AT, by=HOUSE)
+    await devices.add(
+        replace(STATION, name="old", entity="urn:ngsi-ld:AirQualityObserved:old", shifts=((0, 24 * HOUR),)),
+        AT,
+        by=HOUSE,
+    )
     await devices.take("old", message(pm25=9, at="2026-11-22T11:00:00Z"), AT)
     doc = await devices.broker.get("", "urn:ngsi-ld:AirQualityObserved:old")
     (instance,) = doc["attrs"][attribute(devices, "AirQualityObserved", "pm25")]
@@ -153,6 +162,8 @@ async def test_only_who_may_registers_and_a_name_is_one_tenants(devices: Devices
 
 async def test_many_messages_are_loaded_by_the_same_path(devices: Devices) -> None:
     start = AT - 48 * HOUR
-    messages = [("st1", message(pm25=hour, at=instants.text(start + hour * HOUR)), start + hour * HOUR) for hour in range(48)]
+    messages = [
+        ("st1", message(pm25=hour, at=instants.text(start + hour * HOUR)), start + hour * HOUR) for hour in range(48)
+    ]
     assert await devices.load_many([*messages, *messages]) == 48
     assert await history(devices, attribute(devices, "AirQualityObserved", "pm25")) == list(range(48))

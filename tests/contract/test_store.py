@@ -1,4 +1,6 @@
-"""The store's promises on a real file: durable together, isolated failures, history once, pages that agree with evaluation."""
+"""The store's promises on a real file: durable together, isolated failures, history once, pages that agree with
+evaluation.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ from shahar.services.broker import Broker, Mark
 from shahar.store import entities, journal, tenants
 from shahar.store.db import Database, Tx
 from shahar.store.history import Span
-from shahar.values.errors import Invalid, NotFound, NoTenant, TooComplex, Unavailable
+from shahar.values.errors import Invalid, NoTenant, NotFound, TooComplex, Unavailable
 
 pytestmark = pytest.mark.anyio
 D = "https://uri.etsi.org/ngsi-ld/default-context/"
@@ -49,7 +51,15 @@ def create(entity_id: str, **attributes: Any) -> Change:
 
 def observe(entity_id: str, value: Any, at: int) -> Change:
     """A reading of attribute a."""
-    return Change("observe", entity_id, {"id": entity_id, "type": [D + "T"], "attrs": {D + "a": [{"type": "Property", "value": value, "observedAt": at}]}})
+    return Change(
+        "observe",
+        entity_id,
+        {
+            "id": entity_id,
+            "type": [D + "T"],
+            "attrs": {D + "a": [{"type": "Property", "value": value, "observedAt": at}]},
+        },
+    )
 
 
 async def entries(db: Database) -> list[journal.Entry]:
@@ -78,7 +88,13 @@ async def test_a_failing_work_takes_nobody_with_it(db: Database) -> None:
         tenants.make(tx, "crashed", AT)
         tx.run("INSERT INTO nowhere VALUES(1)")
 
-    results = await asyncio.gather(*(db.write(make(f"t{i}")) for i in range(20)), db.write(spoil), db.write(crash), db.write(make("last")), return_exceptions=True)
+    results = await asyncio.gather(
+        *(db.write(make(f"t{i}")) for i in range(20)),
+        db.write(spoil),
+        db.write(crash),
+        db.write(make("last")),
+        return_exceptions=True,
+    )
     assert [isinstance(result, Exception) for result in results] == [False] * 20 + [True, True, False]
     assert isinstance(results[20], Invalid)
     assert set(await db.read(tenants.every)) == {f"t{i}" for i in range(20)} | {"last"}
@@ -151,7 +167,8 @@ async def test_sql_and_evaluation_give_the_same_pages(db: Database, broker: Brok
     everything = (await broker.find("", q.Query(types=q.TypeIs(D + "T")), limit=100)).docs
     near = q.parse_geo("near;maxDistance==2000", "Point", "[69.02,41]")
     asked = [
-        q.Query(q=q.parse_q(text, CORE.expand)) for text in ("a>30", "a==7", "a<=12", "a==10..20", 'a=="text 10"', "a!=5", "a==-14", "a>50;a<58", "a>50|a<3")
+        q.Query(q=q.parse_q(text, CORE.expand))
+        for text in ("a>30", "a==7", "a<=12", "a==10..20", 'a=="text 10"', "a!=5", "a==-14", "a>50;a<58", "a>50|a<3")
     ] + [q.Query(geo=near), q.Query(geo=near, types=q.TypeIs(D + "T"), q=q.parse_q("a>10", CORE.expand))]
     for indexed in (False, True):
         if indexed:
@@ -169,7 +186,9 @@ async def test_an_index_is_used_when_it_is_there(db: Database, broker: Broker) -
     await db.write(lambda tx: entities.make_index(tx, D + "a", AT))
 
     def plan(tx: Tx) -> str:
-        made = entities._Plan(tx, tenants.number(tx, ""), q.Query(q=q.parse_q("a==5", CORE.expand), types=q.TypeIs(D + "T")), False)
+        made = entities._Plan(
+            tx, tenants.number(tx, ""), q.Query(q=q.parse_q("a==5", CORE.expand), types=q.TypeIs(D + "T")), False
+        )
         return " ".join(str(row) for row in tx.rows("EXPLAIN QUERY PLAN " + made.select("e.pk, e.doc"), made.bindings))
 
     assert "attribute_" in await db.read(plan)

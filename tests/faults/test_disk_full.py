@@ -75,7 +75,7 @@ def test_what_was_refused_is_not_there_and_what_was_acknowledged_is(tmp_path: Pa
         ids = [f"w{writer}" for writer in range(WRITERS)]
         assert city.call("POST", "/ngsi-ld/v1/entityOperations/create", [entity(name, 0) for name in ids]).status == 201
         log = city.folder / "shahar.db-wal"
-        fill(city, log.stat().st_size + 200_000)
+        fill(city, log.stat().st_size + 1_000_000)
         with ThreadPoolExecutor(WRITERS) as pool:
             outcomes = dict(one for some in pool.map(lambda writer: write(city, writer), range(WRITERS)) for one in some)
         full = sum(status == 503 for status in outcomes.values())

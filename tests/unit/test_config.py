@@ -11,7 +11,9 @@ from shahar.config import Settings, settings
 from shahar.values.errors import Invalid
 
 
-def found(options: dict[str, Any] | None = None, environment: dict[str, str] | None = None, file: Path | None = None) -> Settings:
+def found(
+    options: dict[str, Any] | None = None, environment: dict[str, str] | None = None, file: Path | None = None
+) -> Settings:
     """The settings of these sources."""
     return settings(options or {}, environment or {}, file, {})
 
@@ -41,7 +43,15 @@ def test_the_tests_own_names_are_passed_over() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"port": "x"}, {"port": "0"}, {"port": "70000"}, {"access": "everybody"}, {"access": "open", "host": "0.0.0.0"}, {"outbound_allow": "here"}, {"speed": "fast"}],
+    [
+        {"port": "x"},
+        {"port": "0"},
+        {"port": "70000"},
+        {"access": "everybody"},
+        {"access": "open", "host": "0.0.0.0"},
+        {"outbound_allow": "here"},
+        {"speed": "fast"},
+    ],
 )
 def test_a_wrong_value_is_refused_by_name(options: dict[str, str]) -> None:
     with pytest.raises(Invalid) as refusal:

@@ -21,9 +21,9 @@ WEATHER: Final = "urn:ngsi-ld:WeatherObserved:tashkent-era5"
 TAGS: Final = ("uz", "uz-Cyrl", "ru", "kaa", "en")
 
 NOTICE: Final[Words] = {
-    "uz": "Namoyish: oldingi yillarda oʻlchangan haqiqiy qiymatlar qayta koʻrsatiladi, har birining asl sanasi saqlangan. "
-    "Ob-havo model hisobidan (ERA5), asbobdan emas. Grenobldagi oʻlchovlar oʻz joyida koʻrsatiladi. Boshqa hududlarda "
-    "hali maʼlumot yoʻq.",
+    "uz": "Namoyish: oldingi yillarda oʻlchangan haqiqiy qiymatlar qayta koʻrsatiladi, har birining asl sanasi "
+    "saqlangan. Ob-havo model hisobidan (ERA5), asbobdan emas. Grenobldagi oʻlchovlar oʻz joyida "
+    "koʻrsatiladi. Boshqa hududlarda hali maʼlumot yoʻq.",
     "uz-Cyrl": "Намойиш: олдинги йилларда ўлчанган ҳақиқий қийматлар қайта кўрсатилади, ҳар бирининг асл санаси "
     "сақланган. Об-ҳаво модель ҳисобидан (ERA5), асбобдан эмас. Греноблдаги ўлчовлар ўз жойида кўрсатилади. Бошқа "
     "ҳудудларда ҳали маълумот йўқ.",
@@ -33,8 +33,9 @@ NOTICE: Final[Words] = {
     "kaa": "Kórsetpe: aldıńǵı jıllarda ólshengen haqıyqıy mánisler qayta kórsetiledi, hár biriniń dáslepki sánesi "
     "saqlanǵan. Hawa rayı model esabınan (ERA5), ásbaptan emes. Grenobldegi ólshewler óz ornında kórsetiledi. Basqa "
     "aymaqlarda ele maǵlıwmat joq.",
-    "en": "Demonstration: real measurements of earlier years are replayed, each keeps its original date. The weather is a "
-    "model (ERA5), not a gauge. Readings from Grenoble are shown where they were taken. Other units have no data yet.",
+    "en": "Demonstration: real measurements of earlier years are replayed, each keeps its original date. The weather "
+    "is a model (ERA5), not a gauge. Readings from Grenoble are shown where they were taken. Other units have no data "
+    "yet.",
 }
 
 SIMULATED: Final[Words] = {

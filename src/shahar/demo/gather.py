@@ -59,7 +59,7 @@ def stations(source: Path) -> Iterator[list[str]]:
 
 
 def daily(source: Path) -> Iterator[list[str]]:
-    """A row for each day, a column for each station, empty where the source has no value; values as they are written."""
+    """A row for each day, a column for each station, empty where the source has no value; values as written."""
     ids = {row["name_ru"]: row["station_id"] for row in rows(source / "air-tashkent" / "station_map.csv")}
     days: dict[str, dict[str, str]] = {}
     for row in rows(source / "air-tashkent" / "municipal_pm25_by_station_daily.csv"):

@@ -49,7 +49,8 @@ class Replay:
         self, stage: Stage, keys: Keys, clock: Clock, *, host: str, port: int, tick_s: float = 0.5
     ) -> None:
         self._stage, self._clock, self._tick_s = stage, clock, tick_s
-        self._radios = {name: _Radio(name, key, host, port) for name, key in keys.items()}
+        reach = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # where it listens on all addresses
+        self._radios = {name: _Radio(name, key, reach, port) for name, key in keys.items()}
         self._task: asyncio.Task[None] | None = None
         self._saved_s = 0.0
         self._wait_s = 0.0

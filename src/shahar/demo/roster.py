@@ -30,7 +30,8 @@ GRENOBLE: Final = "Grenoble, France"
 MADE_UP: Final = "simulated"
 
 _AIR: Final[Words] = {
-    "uz": "Havo stansiyasi", "uz-Cyrl": "Ҳаво станцияси", "ru": "Станция воздуха", "kaa": "Hawa stanciyası", "en": "Air station",
+    "uz": "Havo stansiyasi", "uz-Cyrl": "Ҳаво станцияси", "ru": "Станция воздуха", "kaa": "Hawa stanciyası",
+    "en": "Air station",
 }  # fmt: skip
 _ROOM: Final[Words] = {"uz": "Xona", "uz-Cyrl": "Хона", "ru": "Комната", "kaa": "Xana", "en": "Room"}
 _WEATHER: Final[Words] = {

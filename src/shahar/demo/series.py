@@ -68,7 +68,10 @@ class Track(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Recorded rows of one device: `at[i]` is the original instant of `rows[i]`, `body` makes a message of a row moved by a shift."""
+    """Recorded rows of one device: `at[i]` is the original instant of `rows[i]`.
+
+    `body` makes a message of a row, its instant and a shift.
+    """
 
     device: str
     at: Sequence[Instant]
@@ -132,7 +135,8 @@ def seasons_of_weather() -> tuple[Stretch, ...]:
 def weeks_again(begin: Instant, weeks: int) -> tuple[Stretch, ...]:
     """The whole weeks from `begin` on, told again and again without a break."""
     length = weeks * WEEK
-    rounds = range((midnight(date(YEARS[0], 1, 1)) - begin) // length, (midnight(date(YEARS[-1], 12, 31)) - begin) // length)
+    first, last = (midnight(date(year, 1, 1)) - begin for year in (YEARS[0], YEARS[-1] + 1))
+    rounds = range(first // length, last // length + 1)
     return tuple(Stretch(begin + k * length, begin + (k + 1) * length, k * length) for k in rounds)
 
 
@@ -184,13 +188,14 @@ def weather(device: str) -> Series:
     return Series(device, at, told, body, seasons_of_weather())
 
 
-_INSTANT: Final = re.compile(r'\{"(?:reported_at|_timestamp)":(\d+),')
+_INSTANT: Final = re.compile(r'^\{"(?:reported_at|_timestamp)":(\d+),', re.MULTILINE)
 
 
 def uplinks(name: str, device: str, begin: str, weeks: int) -> Series:
     """The messages of a radio device, each a whole envelope whose first member is its instant in milliseconds."""
-    rows = text_of(f"uplinks/{name}.ndjson.gz").splitlines()
-    at = [int(_INSTANT.match(row)[1]) * 1000 for row in rows]  # type: ignore[index] -- each line begins so; a test reads all
+    text = text_of(f"uplinks/{name}.ndjson.gz")
+    rows = text.splitlines()
+    at = [int(told) * 1000 for told in _INSTANT.findall(text)]
     return Series(device, at, rows, _moved, weeks_again(instants.parse(begin), weeks))
 
 

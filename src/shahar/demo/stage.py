@@ -1,6 +1,6 @@
 """Where the demo stands: its first start, the history before it, and what a later start finds.
 
-    first start   the clock stands at the wall clock minus 7 days; devices are registered; 30 days before that are loaded
+    first start   the clock stands at the wall clock minus 7 days; devices are registered, 30 days before that loaded
     later start   the clock goes on where it stood; nothing is loaded
 
 In FOLDER/demo: `state.json` (where the clock stood, up to where messages were sent) and `keys.json` (the devices' keys,
@@ -55,6 +55,7 @@ class Stage:
     at: Instant
     sent: Instant
     loaded: bool = False
+    history: Instant = HISTORY
 
     @cached_property
     def roster(self) -> Roster:
@@ -69,7 +70,7 @@ class Stage:
     @property
     def first(self) -> Instant:
         """Where the loaded history begins."""
-        return self.sent - HISTORY
+        return self.sent - self.history
 
     def save(self) -> None:
         """Keep where it stands, at once and durably."""
@@ -78,19 +79,22 @@ class Stage:
             _write(self.folder / "state.json", {"version": VERSION, **told})
 
 
-def enter(folder: Path, region: str, wall: Instant) -> Stage:
-    """The demo in FOLDER/demo, made when there is none; `region` "" is the real one, else a unit's SOATO code. Invalid."""
+def enter(folder: Path, region: str, wall: Instant, *, history: Instant = HISTORY) -> Stage:
+    """The demo in FOLDER/demo, made when there is none; Invalid.
+
+    `region`: "" is the real one, else a unit's SOATO code. `history`: how much, in microseconds, is loaded before it begins.
+    """
     home, region = folder / "demo", city.region(region)
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     told = _read(home / "state.json")
     if not told:
         at = wall - BEHIND
-        return Stage(home, region, start=at, at=at, sent=at)
+        return Stage(home, region, start=at, at=at, sent=at, history=history)
     if told["region"] != region:
         shown = told["region"] or city.HOME
         detail = f"{folder} holds the demo of {shown}, not of {region or city.HOME}: name another folder with --data"
         raise Invalid(detail, field="region", rule="one folder, one demo")
-    return Stage(home, region, told["start"], told["at"], told["sent"], told["loaded"])
+    return Stage(home, region, told["start"], told["at"], told["sent"], told["loaded"], history)
 
 
 async def prepare(stage: Stage, devices: Devices, progress: Progress = lambda _part, _messages: None) -> Keys:
@@ -122,7 +126,7 @@ def _history(stage: Stage, progress: Progress) -> Iterator[tuple[str, bytes, Ins
         yield due.device, due.body, due.at
         number += 1
         if number % 250 == 0:
-            progress((due.at - stage.first) / HISTORY, number)
+            progress((due.at - stage.first) / stage.history, number)
     progress(1.0, number)
 
 

@@ -96,7 +96,8 @@ def air(device: str, at: Instant) -> Values:
     """A station: dust with two peaks of traffic, more of it in the cold and in still weather."""
     town, hour = device.rsplit("-", 1)[0], _hour(at)
     warmth = _warmth(at, town)
-    level = 14 + 6 * chance(device, "level") + max(0.0, 12 - warmth) * 1.2 + 10 * (1 + wander(town + "still", at, 2 * DAY))
+    still = 10 * (1 + wander(town + "still", at, 2 * DAY))
+    level = 14 + 6 * chance(device, "level") + max(0.0, 12 - warmth) * 1.2 + still
     traffic = 1 + 0.35 * _peak(hour, 8.5, 1.6) + 0.45 * _peak(hour, 19.5, 2.4)
     dust = level * traffic * (1 + 0.12 * wander(device, at, 2 * HOUR))
     return {"pm25": round(dust, 1), "temperature": round(warmth, 1), "humidity": round(_damp(warmth), 0)}

@@ -1,11 +1,11 @@
 """Changes as data: the present document and a fragment give the next document and the list of what changed.
 
-For: every write of the platform, from a single PATCH to a batch or a device's reading, so that history, journal and notifications
-follow from one list. Documents are never altered in place: what changed is copied, what did not is shared.
-Promises: `set` and `gone` name exactly the instances that differ from before (a repeat of the same reading gives neither); createdAt
-of an instance survives its updates; `modifiedAt` never goes backwards within an entity.
-Does not: read or write anything; decide who may.
-Source: ETSI GS CIM 009 clauses 5.6.1 to 5.6.6, 5.6.17 to 5.6.19, 5.5.11 (partial update), 5.5.12 (merge patch, RFC 7396).
+For: every write of the platform, from a single PATCH to a batch or a device's reading, so that history, journal and
+notifications follow from one list. Documents are never altered in place: what changed is copied, what did not is
+shared. Promises: `set` and `gone` name exactly the instances that differ from before (a repeat of the same reading
+gives neither); createdAt of an instance survives its updates; `modifiedAt` never goes backwards within an entity. Does
+not: read or write anything; decide who may. Source: ETSI GS CIM 009 clauses 5.6.1 to 5.6.6, 5.6.17 to 5.6.19, 5.5.11
+(partial update), 5.5.12 (merge patch, RFC 7396).
 """
 
 from __future__ import annotations
@@ -19,7 +19,18 @@ from shahar.values.errors import Exists, Invalid, NotFound
 from shahar.values.instants import Instant
 
 Kind = Literal[
-    "create", "replace", "upsert", "append", "append_new", "update", "merge", "observe", "partial", "replace_attr", "delete_attr", "delete"
+    "create",
+    "replace",
+    "upsert",
+    "append",
+    "append_new",
+    "update",
+    "merge",
+    "observe",
+    "partial",
+    "replace_attr",
+    "delete_attr",
+    "delete",
 ]
 
 
@@ -27,9 +38,10 @@ Kind = Literal[
 class Change:
     """One wish: `kind` done to entity `id` with `fragment` (a document), or on attribute `attr` and instance `dataset`.
 
-    create, replace, upsert (create or replace), append (POST attrs), append_new (the same, noOverwrite), update (PATCH attrs; what is not there is appended), merge,
-    observe (a device's reading: the newest observedAt wins, older ones go to history alone), partial (PATCH one attribute),
-    replace_attr (PUT one attribute), delete_attr (`every`: all its instances), delete.
+    create, replace, upsert (create or replace), append (POST attrs), append_new (the same, noOverwrite), update (PATCH
+    attrs; what is not there is appended), merge, observe (a device's reading: the newest observedAt wins, older ones go
+    to history alone), partial (PATCH one attribute), replace_attr (PUT one attribute), delete_attr (`every`: all its
+    instances), delete.
     """
 
     kind: Kind
@@ -256,7 +268,9 @@ _STAMPS: Final = frozenset({"createdAt", "modifiedAt"})
 
 
 def _same(old: Instance, new: Instance) -> bool:
-    """Whether an instance tells again what is known: same value at the same instant, or the same value of a thing without instants."""
+    """Whether an instance tells again what is known: same value at the same instant, or the same value of a thing
+    without instants.
+    """
     return {k: v for k, v in old.items() if k not in _STAMPS} == {k: v for k, v in new.items() if k not in _STAMPS}
 
 
@@ -303,7 +317,9 @@ def _without_nulls(instance: Instance) -> Instance:
     if isinstance(clean.get("value"), dict) and clean["type"] != "GeoProperty":
         clean["value"] = merge_value({}, clean["value"])
     if "attrs" in clean:
-        kept = {iri: [_without_nulls(one) for one in listed if not _is_null(one)] for iri, listed in clean["attrs"].items()}
+        kept = {
+            iri: [_without_nulls(one) for one in listed if not _is_null(one)] for iri, listed in clean["attrs"].items()
+        }
         clean["attrs"] = {iri: listed for iri, listed in kept.items() if listed}
     return clean
 
@@ -378,7 +394,9 @@ def _partial(change: Change, doc: Doc, at: Instant) -> Applied:
     if old is None:
         raise _missing(change)
     if instance["type"] and instance["type"] != old["type"]:
-        raise Invalid(f"the attribute is a {old['type']}, the fragment a {instance['type']}", field="type", rule="the same type")
+        raise Invalid(
+            f"the attribute is a {old['type']}, the fragment a {instance['type']}", field="type", rule="the same type"
+        )
     done = _open(doc, at)
     if instance["type"] and _is_null(instance):
         _take(done, change.attr, _like(instance))

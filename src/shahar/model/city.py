@@ -1,7 +1,8 @@
 """What a city is to those who look at it: names, place, units beside it, and where its clock stands. Pure data.
 
 `Pace` is the reading of a clock that may be a demo's own: main makes it, pages show it.
-The attributes below are the house's own words on where a value comes from; a number leaves the house only with its source.
+The attributes below are the house's own words on where a value comes from; a number leaves the house only with its
+source.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ Words = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A first-level unit of the country: its SOATO code, names, centre (degrees, WGS 84), and whether it has data here."""
+    """A first-level unit of the country: its SOATO code, names, centre (degrees, WGS 84), whether it has data."""
 
     soato: str
     name: Words
@@ -56,7 +57,9 @@ class City:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Where the clock stands and how fast it goes: `at` is its instant, `wall` the real one, `start` where a demo's began."""
+    """Where the clock stands and how fast it goes: `at` is its instant, `wall` the real one, `start` where a demo's
+    began.
+    """
 
     at: Instant
     wall: Instant

@@ -1,10 +1,10 @@
 """JSON-LD @context compiled once to two lookup tables: short name -> IRI and IRI -> short name.
 
-For: expanding and compacting names at the price of a dictionary lookup (a JSON-LD processor takes 1-3 ms a request, this 6 us).
-Promises: the tables agree with a JSON-LD 1.1 processor for term definitions, prefixes, @vocab, nested and imported contexts, which
-tests hold against PyLD; the core @context is applied last and wins (ETSI GS CIM 009 clause 5.5.7).
-Does not: fetch anything (`wanted` says which addresses are missing; services/contexts.py gets them); look into scoped contexts
-(`@context` inside a term definition changes names inside values only, and values are opaque here).
+For: expanding and compacting names at the price of a dictionary lookup (a JSON-LD processor takes 1-3 ms a request,
+this 6 us). Promises: the tables agree with a JSON-LD 1.1 processor for term definitions, prefixes, @vocab, nested and
+imported contexts, which tests hold against PyLD; the core @context is applied last and wins (ETSI GS CIM 009 clause
+5.5.7). Does not: fetch anything (`wanted` says which addresses are missing; services/contexts.py gets them); look into
+scoped contexts (`@context` inside a term definition changes names inside values only, and values are opaque here).
 Source: https://www.w3.org/TR/json-ld11-api/ sections 4.1 and 4.2; ETSI GS CIM 009 clauses 4.4, 5.5.7.
 """
 
@@ -36,7 +36,10 @@ class Context:
     def __init__(self, source: Source, terms: Mapping[str, str], prefixes: frozenset[str]) -> None:
         self.source = source
         self._terms = {**terms, **CORE_TERMS}
-        self._prefixes = sorted(((self._terms[p], p) for p in {*prefixes, *_CORE_PREFIXES} if p in self._terms), key=lambda pair: -len(pair[0]))
+        self._prefixes = sorted(
+            ((self._terms[p], p) for p in {*prefixes, *_CORE_PREFIXES} if p in self._terms),
+            key=lambda pair: -len(pair[0]),
+        )
         self._expanded: dict[str, str] = dict(self._terms)
         self._compacted = _inverse(self._terms)
         self._types: dict[str, str] = {}
@@ -56,7 +59,9 @@ class Context:
         return found
 
     def compact(self, iri: str) -> str:
-        """The shortest name of an IRI in this context: a term, a name of the default vocabulary, a prefixed name, or the IRI."""
+        """The shortest name of an IRI in this context: a term, a name of the default vocabulary, a prefixed name, or
+        the IRI.
+        """
         found = self._compacted.get(iri)
         if found is None:
             found = self._compact_new(iri)
@@ -78,7 +83,9 @@ class Context:
 def check_name(name: object) -> None:
     """Invalid when a name has no character, too many, or one that the standard keeps for itself."""
     if not isinstance(name, str) or not name or len(name) > NAME_MAX or not _FORBIDDEN.isdisjoint(name):
-        raise Invalid(f"{name!r:.80} is not a name", field=str(name)[:80], rule="ETSI GS CIM 009 clause 4.6.2: supported names")
+        raise Invalid(
+            f"{name!r:.80} is not a name", field=str(name)[:80], rule="ETSI GS CIM 009 clause 4.6.2: supported names"
+        )
 
 
 def _inverse(terms: Mapping[str, str]) -> dict[str, str]:
@@ -117,13 +124,16 @@ def addresses(source: Source) -> Iterator[str]:
         if isinstance(source.get("@import"), str):
             yield source["@import"]
     elif source is not None:
-        raise Invalid("an @context is an address, an object, or a list of them", field="@context", rule="JSON-LD 1.1 context")
+        raise Invalid(
+            "an @context is an address, an object, or a list of them", field="@context", rule="JSON-LD 1.1 context"
+        )
 
 
 def compile_context(source: Source, documents: Mapping[str, Source]) -> Context:
     """Compile `source`; `documents` maps each remote address to what stands under @context there.
 
-    Raises ContextUnavailable when an address is not among the documents, Invalid when a definition breaks JSON-LD's rules.
+    Raises ContextUnavailable when an address is not among the documents, Invalid when a definition breaks JSON-LD's
+    rules.
     """
     terms: dict[str, str] = {}
     prefixes: set[str] = set()
@@ -142,7 +152,9 @@ class _Compiler:
     def add(self, source: Source, chain: tuple[str, ...]) -> None:
         self.seen += 1
         if self.seen > CONTEXTS_MAX or len(chain) > 8:
-            raise Invalid("too many nested @contexts", field="@context", rule=f"at most {CONTEXTS_MAX} contexts, 8 deep")
+            raise Invalid(
+                "too many nested @contexts", field="@context", rule=f"at most {CONTEXTS_MAX} contexts, 8 deep"
+            )
         if isinstance(source, str):
             self._add_remote(source, chain)
         elif isinstance(source, list):
@@ -153,13 +165,17 @@ class _Compiler:
                 self._add_remote(source["@import"], chain)
             self._define(source)
         elif source is not None:
-            raise Invalid("an @context is an address, an object, or a list of them", field="@context", rule="JSON-LD 1.1 context")
+            raise Invalid(
+                "an @context is an address, an object, or a list of them", field="@context", rule="JSON-LD 1.1 context"
+            )
 
     def _add_remote(self, address: str, chain: tuple[str, ...]) -> None:
         if is_core(address):
             return
         if address in chain:
-            raise Invalid(f"@context {address} includes itself", field="@context", rule="JSON-LD 1.1: no recursive inclusion")
+            raise Invalid(
+                f"@context {address} includes itself", field="@context", rule="JSON-LD 1.1: no recursive inclusion"
+            )
         if address not in self.documents:
             raise ContextUnavailable(f"@context {address} is not at hand", field="@context")
         self.add(self.documents[address], (*chain, address))
@@ -175,16 +191,17 @@ class _Compiler:
 
     def _define_term(self, term: str, local: dict[str, Any], chain: tuple[str, ...]) -> None:
         if term in chain:
-            raise Invalid(f"term {term!r:.80} defines itself", field="@context", rule="JSON-LD 1.1: no cyclic IRI mapping")
+            raise Invalid(
+                f"term {term!r:.80} defines itself", field="@context", rule="JSON-LD 1.1: no cyclic IRI mapping"
+            )
         iri = self._iri(term, local[term], local, (*chain, term))
         if iri is None or iri.startswith("@"):
             self.terms.pop(term, None)
             self.prefixes.discard(term)
             return
         self.terms[term] = iri
-        if isinstance(local[term], str) and iri.endswith(_GEN_DELIMS):
-            self.prefixes.add(term)
-        elif isinstance(local[term], dict) and local[term].get("@prefix") is True:
+        definition = local[term]
+        if iri.endswith(_GEN_DELIMS) if isinstance(definition, str) else definition.get("@prefix") is True:
             self.prefixes.add(term)
 
     def _iri(self, term: str, definition: Any, local: dict[str, Any], chain: tuple[str, ...]) -> str | None:

@@ -2,13 +2,14 @@
 
 The document is a dict (one form for store, queries and rendering):
     {"id", "type": [IRI], "scope": [...], "createdAt": at, "modifiedAt": at, "attrs": {IRI: [instance, ...]}}
-and an instance is {"type", its value member, "observedAt": at, "unitCode", "datasetId", "attrs": {IRI: [instance]}}, with `createdAt` and
-`modifiedAt` set by model/change.py. Default instances stand first. Whatever comes in normalised, concise or simplified is the same
-document afterwards.
+and an instance is {"type", its value member, "observedAt": at, "unitCode", "datasetId", "attrs": {IRI: [instance]}},
+with `createdAt` and `modifiedAt` set by model/change.py. Default instances stand first. Whatever comes in normalised,
+concise or simplified is the same document afterwards.
 
-Promises: raises Invalid naming the field, and nothing else, whatever JSON it is given; a document that it returns can be rendered.
-Does not: know the current state; fetch an @context; keep createdAt, modifiedAt, deletedAt or instanceId of a caller.
-Source: ETSI GS CIM 009 clauses 4.5.1 to 4.5.4, 5.2.4 to 5.2.8; concise representation 4.5.1; null as "urn:ngsi-ld:null" 4.5.0.
+Promises: raises Invalid naming the field, and nothing else, whatever JSON it is given; a document that it returns can
+be rendered. Does not: know the current state; fetch an @context; keep createdAt, modifiedAt, deletedAt or instanceId of
+a caller. Source: ETSI GS CIM 009 clauses 4.5.1 to 4.5.4, 5.2.4 to 5.2.8; concise representation 4.5.1; null as
+"urn:ngsi-ld:null" 4.5.0.
 """
 
 from __future__ import annotations
@@ -46,8 +47,25 @@ VALUE_MEMBER: Final[dict[str, str]] = {
 
 _KIND_OF_MEMBER: Final = {member: kind for kind, member in VALUE_MEMBER.items() if kind != "GeoProperty"}
 _GEOMETRIES: Final = frozenset(places.GEOMETRY_TYPES)
-_DROPPED: Final = frozenset({"createdAt", "modifiedAt", "deletedAt", "instanceId", "entity", "entityList", "previousValue", "@context"})
-_MEMBERS: Final = frozenset({"type", "@type", "observedAt", "unitCode", "datasetId", "objectType", "valueType", "expiresAt", *_KIND_OF_MEMBER}) | _DROPPED
+_DROPPED: Final = frozenset(
+    {"createdAt", "modifiedAt", "deletedAt", "instanceId", "entity", "entityList", "previousValue", "@context"}
+)
+_MEMBERS: Final = (
+    frozenset(
+        {
+            "type",
+            "@type",
+            "observedAt",
+            "unitCode",
+            "datasetId",
+            "objectType",
+            "valueType",
+            "expiresAt",
+            *_KIND_OF_MEMBER,
+        }
+    )
+    | _DROPPED
+)
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:[^\s<>\"{}|\\^`\x00-\x20]+", re.ASCII)
 _ID_MAX: Final = 2_048
 
@@ -109,7 +127,9 @@ def parse_entity(body: Any, context: Context, reading: Reading = CREATE, *, enti
     return doc
 
 
-_ENTITY_MEMBERS: Final = frozenset({"id", "@id", "type", "@type", "scope", "@context", "createdAt", "modifiedAt", "deletedAt", "expiresAt"})
+_ENTITY_MEMBERS: Final = frozenset(
+    {"id", "@id", "type", "@type", "scope", "@context", "createdAt", "modifiedAt", "deletedAt", "expiresAt"}
+)
 
 
 def parse_attributes(body: Mapping[str, Any], context: Context, reading: Reading) -> dict[str, list[Instance]]:
@@ -142,20 +162,34 @@ def _scopes(given: Any, reading: Reading) -> list[str]:
     if reading.nulls and listed == [NULL]:
         return []
     for scope in listed:
-        if not isinstance(scope, str) or not re.fullmatch(r"/?[^/\s\0#+,;()]+(/[^/\s\0#+,;()]+)*", scope) or len(scope) > _ID_MAX:
-            raise Invalid(f"{scope!r:.80} is not a scope such as /Madrid/Gardens", field="scope", rule="ETSI GS CIM 009 clause 4.18")
+        if (
+            not isinstance(scope, str)
+            or not re.fullmatch(r"/?[^/\s\0#+,;()]+(/[^/\s\0#+,;()]+)*", scope)
+            or len(scope) > _ID_MAX
+        ):
+            raise Invalid(
+                f"{scope!r:.80} is not a scope such as /Madrid/Gardens",
+                field="scope",
+                rule="ETSI GS CIM 009 clause 4.18",
+            )
     return [scope if scope.startswith("/") else "/" + scope for scope in listed]
 
 
 def parse_instances(name: str, given: Any, context: Context, reading: Reading, depth: int = 0) -> list[Instance]:
-    """The instances of one attribute, default first; a list of objects with distinct datasetId is a multi-attribute (clause 4.5.5)."""
+    """The instances of one attribute, default first; a list of objects with distinct datasetId is a multi-attribute
+    (clause 4.5.5).
+    """
     if isinstance(given, list) and given and not reading.simplified and all(_is_attribute(part) for part in given):
         if len(given) > INSTANCES_MAX:
             raise Invalid("too many instances", field=name, rule=f"at most {INSTANCES_MAX} instances of an attribute")
         found = [parse_instance(name, part, context, reading, depth) for part in given]
         ids = [instance.get("datasetId", "") for instance in found]
         if len(set(ids)) != len(ids):
-            raise Invalid("two instances have the same datasetId", field=name, rule="ETSI GS CIM 009 clause 4.5.5: distinct datasetId")
+            raise Invalid(
+                "two instances have the same datasetId",
+                field=name,
+                rule="ETSI GS CIM 009 clause 4.5.5: distinct datasetId",
+            )
         return sorted(found, key=lambda instance: instance.get("datasetId", ""))
     return [parse_instance(name, given, context, reading, depth)]
 
@@ -186,7 +220,9 @@ def parse_instance(name: str, given: Any, context: Context, reading: Reading, de
     if member in given:
         _CHECK[kind](name, given[member], instance, context, reading)
     elif not reading.partial:
-        raise Invalid(f"a {kind} needs the member {member!r}", field=name, rule="ETSI GS CIM 009 clauses 5.2.5 to 5.2.7")
+        raise Invalid(
+            f"a {kind} needs the member {member!r}", field=name, rule="ETSI GS CIM 009 clauses 5.2.5 to 5.2.7"
+        )
     subs: dict[str, list[Instance]] | None = None
     for key, value in given.items():
         if key == member:
@@ -204,7 +240,9 @@ def _infer(name: str, given: dict[str, Any], kind: Any, reading: Reading) -> str
     """The attribute type of a concise form; None when the object is a bare value."""
     if kind is not None:
         if any(member in given for member in _KIND_OF_MEMBER) or not isinstance(kind, str):
-            raise Invalid(f"{kind!r:.80} is not a type of attribute", field=name, rule="Property, Relationship, GeoProperty, ...")
+            raise Invalid(
+                f"{kind!r:.80} is not a type of attribute", field=name, rule="Property, Relationship, GeoProperty, ..."
+            )
         return None
     for member, found in _KIND_OF_MEMBER.items():
         if member in given:
@@ -214,14 +252,21 @@ def _infer(name: str, given: dict[str, Any], kind: Any, reading: Reading) -> str
 
 
 def _is_geometry(value: Any) -> bool:
-    return isinstance(value, dict) and "coordinates" in value and isinstance(value.get("type"), str) and value["type"] in _GEOMETRIES
+    return (
+        isinstance(value, dict)
+        and "coordinates" in value
+        and isinstance(value.get("type"), str)
+        and value["type"] in _GEOMETRIES
+    )
 
 
 def _bare(name: str, value: Any, reading: Reading) -> Instance:
     if _is_geometry(value):
         return {"type": "GeoProperty", "value": places.geometry(value, name)}
     if value is None:
-        raise Invalid("null is not a value", field=name, rule="ETSI GS CIM 009 clause 5.5.4: use urn:ngsi-ld:null in a merge")
+        raise Invalid(
+            "null is not a value", field=name, rule="ETSI GS CIM 009 clause 5.5.4: use urn:ngsi-ld:null in a merge"
+        )
     if value == NULL and not reading.nulls:
         raise Invalid("urn:ngsi-ld:null is not a value here", field=name, rule="ETSI GS CIM 009 clause 4.5.0")
     check_depth(value, name)
@@ -290,7 +335,9 @@ def _vocab(name: str, value: Any, instance: Instance, context: Context, reading:
         instance["vocab"] = value
     else:
         _no_null(name, value, reading)
-        instance["vocab"] = [context.expand(part) for part in value] if isinstance(value, list) else context.expand(value)
+        instance["vocab"] = (
+            [context.expand(part) for part in value] if isinstance(value, list) else context.expand(value)
+        )
 
 
 def _json(name: str, value: Any, instance: Instance, _context: Context, reading: Reading) -> None:
@@ -360,7 +407,9 @@ def _dataset(name: str, key: str, value: Any, instance: Instance, _context: Cont
 
 def _names(name: str, key: str, value: Any, instance: Instance, context: Context, _reading: Reading) -> None:
     if not _is_text(value):
-        raise Invalid(f"{key} is a name or a list of names", field=f"{name}.{key}", rule="ETSI GS CIM 009 clause 4.5.23")
+        raise Invalid(
+            f"{key} is a name or a list of names", field=f"{name}.{key}", rule="ETSI GS CIM 009 clause 4.5.23"
+        )
     instance[key] = [context.expand(part) for part in (value if isinstance(value, list) else [value])]
 
 

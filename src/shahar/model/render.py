@@ -155,7 +155,7 @@ def instance(one: Instance, view: View, *, inherited: Instance | None = None) ->
         shown["value"] = value
         shown["lang"] = tag
     elif member in one:
-        shown[member] = value
+        shown[member] = [{"object": uri} for uri in one[member]] if kind == "ListRelationship" else value
     if "linked" in one:
         shown["entityList" if kind == "ListRelationship" else "entity"] = _entities(value, one["linked"])
     _members(one, shown, view, inherited)

@@ -1,7 +1,7 @@
 """The terms of the NGSI-LD core @context, as one table; every published version is this table.
 
-Source: uri.etsi.org/ngsi-ld/v1/ngsi-ld-core-context-v1.9.jsonld, a superset of the earlier ones for expansion. The core is applied last
-and its terms are protected, so that no user @context can change them (ETSI GS CIM 009 clause 5.5.7).
+Source: uri.etsi.org/ngsi-ld/v1/ngsi-ld-core-context-v1.9.jsonld, a superset of the earlier ones for expansion. The core
+is applied last and its terms are protected, so that no user @context can change them (ETSI GS CIM 009 clause 5.5.7).
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from typing import Final
 NGSI_LD: Final = "https://uri.etsi.org/ngsi-ld/"
 DEFAULT_VOCABULARY: Final = "https://uri.etsi.org/ngsi-ld/default-context/"
 CORE_URL: Final = "https://uri.etsi.org/ngsi-ld/v1/ngsi-ld-core-context-v1.9.jsonld"
-CORE_PATTERN: Final = re.compile(r"https?://uri\.etsi\.org/ngsi-ld/v1/ngsi-ld-core-context(-v\d+\.\d+(\.\d+)?)?\.jsonld")
+CORE_PATTERN: Final = re.compile(
+    r"https?://uri\.etsi\.org/ngsi-ld/v1/ngsi-ld-core-context(-v\d+\.\d+(\.\d+)?)?\.jsonld"
+)
 
 _IN_NAMESPACE: Final = """
 Attribute AttributeList ContextSourceIdentity ContextSourceNotification ContextSourceRegistration Date DateTime

@@ -1,10 +1,11 @@
-"""The one door of the city's state: every change of an entity goes through `apply`, every question through `find` and its kin.
+"""The one door of the city's state: every change of an entity goes through `apply`, every question through `find` and
+its kin.
 
-Promises: an answer of `apply` means that document, history and journal row are durable together; a batch is one transaction whose
-members succeed or fail each for itself; a tenant is made on first use by a change that creates; rights are the caller's to check
-(web and ports ask model/access before they come here; `types` of a query may already be narrowed to what the actor may read).
-Does not: speak HTTP or SQL; know who asks; read the clock (`at` is an argument).
-Source: ETSI GS CIM 009 clauses 5.6, 5.7.
+Promises: an answer of `apply` means that document, history and journal row are durable together; a batch is one
+transaction whose members succeed or fail each for itself; a tenant is made on first use by a change that creates;
+rights are the caller's to check (web and ports ask model/access before they come here; `types` of a query may already
+be narrowed to what the actor may read). Does not: speak HTTP or SQL; know who asks; read the clock (`at` is an
+argument). Source: ETSI GS CIM 009 clauses 5.6, 5.7.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from shahar.model.entity import Doc, Instance
 from shahar.model.linking import Join, Linked
 from shahar.model.render import View
 from shahar.store import entities, history, journal, records, tenants
+from shahar.store.db import Database, Tx
 from shahar.store.entities import Page
 from shahar.store.history import Span
-from shahar.store.db import Database, Tx
 from shahar.values.errors import NotFound, ShaharError
 from shahar.values.instants import Instant
 
@@ -43,7 +44,9 @@ Outcome = Applied | ShaharError
 
 @dataclass(frozen=True, slots=True)
 class Evolution:
-    """The temporal evolution of one entity: its document without attributes, and each attribute's instances in order of time."""
+    """The temporal evolution of one entity: its document without attributes, and each attribute's instances in order of
+    time.
+    """
 
     doc: Doc
     series: dict[str, list[Instance]]
@@ -51,7 +54,9 @@ class Evolution:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How a frame of a device is told from its repetition: the same `frame` within `within_us` microseconds is the same one."""
+    """How a frame of a device is told from its repetition: the same `frame` within `within_us` microseconds is the same
+    one.
+    """
 
     device: str
     frame: str
@@ -83,7 +88,9 @@ class Broker:
 
     async def observe_many(self, readings: Sequence[tuple[str, Change, Mark | None, Instant]]) -> int:
         """Readings (tenant, change, mark, instant of arrival) in one transaction; how many values were new."""
-        return await self.db.write(lambda tx: sum(_observe(tx, tenant, wish, at, mark) for tenant, wish, mark, at in readings))
+        return await self.db.write(
+            lambda tx: sum(_observe(tx, tenant, wish, at, mark) for tenant, wish, mark, at in readings)
+        )
 
     async def get(self, tenant: str, entity_id: str) -> Doc:
         """The entity's document; NotFound."""
@@ -102,7 +109,9 @@ class Broker:
     ) -> entities.Page:
         """A page of the entities that match, in `order` and then the order of creation."""
         page = await self.db.read(
-            lambda tx: entities.find(tx, tenants.number(tx, tenant), query, limit=limit, offset=offset, count=count, order=order)
+            lambda tx: entities.find(
+                tx, tenants.number(tx, tenant), query, limit=limit, offset=offset, count=count, order=order
+            )
         )
         for attr in page.wants - self._indexing:
             self._indexing.add(attr)
@@ -110,7 +119,9 @@ class Broker:
             task.add_done_callback(partial(self._indexed, attr))
         return page
 
-    async def linked(self, tenant: str, docs: Sequence[Doc], view: View, join: Join, types: q.Node | None = None) -> Linked:
+    async def linked(
+        self, tenant: str, docs: Sequence[Doc], view: View, join: Join, types: q.Node | None = None
+    ) -> Linked:
         """What these entities lead to, of `types` alone when they are given; TooComplex when it is too much."""
 
         def work(tx: Tx) -> Linked:
@@ -127,17 +138,29 @@ class Broker:
         elif done.result():
             log.info("index made", attr=attr)
 
-    async def evolution(self, tenant: str, entity_id: str, span: history.Span, attrs: Collection[str] = ()) -> Evolution:
+    async def evolution(
+        self, tenant: str, entity_id: str, span: history.Span, attrs: Collection[str] = ()
+    ) -> Evolution:
         """One entity over time; NotFound when the id was never used."""
         return await self.db.read(lambda tx: _evolution(tx, tenant, entity_id, span, attrs))
 
     async def evolutions(
-        self, tenant: str, query: q.Query, span: history.Span, attrs: Collection[str] = (), *, limit: int, offset: int = 0, count: bool = False
+        self,
+        tenant: str,
+        query: q.Query,
+        span: history.Span,
+        attrs: Collection[str] = (),
+        *,
+        limit: int,
+        offset: int = 0,
+        count: bool = False,
     ) -> tuple[list[Evolution], int | None]:
         """Entities that match, with their instances in the span; those without any are left out."""
         return await self.db.read(lambda tx: _evolutions(tx, tenant, query, span, attrs, limit, offset, count))
 
-    async def points(self, tenant: str, entity_id: str, attr: str, start: Instant, end: Instant, limit: int = 20_000) -> list[tuple[Instant, Any]]:
+    async def points(
+        self, tenant: str, entity_id: str, attr: str, start: Instant, end: Instant, limit: int = 20_000
+    ) -> list[tuple[Instant, Any]]:
         """(instant, value) of one attribute, oldest first: for charts."""
 
         def work(tx: Tx) -> list[tuple[Instant, Any]]:
@@ -191,9 +214,7 @@ def _observe(tx: Tx, tenant: str, wish: Change, at: Instant, mark: Mark | None) 
 
 
 def _write(tx: Tx, tenant: int, entity_id: str, held: entities.Held | None, applied: Applied, at: Instant) -> None:
-    if applied.doc is None:
-        pk = entities.put(tx, tenant, held, entity_id, applied, at)
-    elif applied.set or applied.gone or applied.created or applied.shell:
+    if applied.doc is None or applied.set or applied.gone or applied.created or applied.shell:
         pk = entities.put(tx, tenant, held, entity_id, applied, at)
     else:
         assert held is not None
@@ -204,7 +225,11 @@ def _write(tx: Tx, tenant: int, entity_id: str, held: entities.Held | None, appl
     rows += [_tombstone(tx, pk, iri, instance, at) for iri, instance in applied.gone]
     if rows:
         history.append(tx, rows)
-    late = [(iri, instance) for iri, instance in applied.late if history.add(tx, _row(tx, pk, iri, instance, orjson.dumps(instance)))]
+    late = [
+        (iri, instance)
+        for iri, instance in applied.late
+        if history.add(tx, _row(tx, pk, iri, instance, orjson.dumps(instance)))
+    ]
     applied.late = late
     if not (texts or applied.gone or applied.created or applied.shell or applied.doc is None or late):
         return
@@ -229,12 +254,26 @@ def _row(tx: Tx, pk: int, iri: str, instance: Instance, text: bytes) -> history.
 
 def _tombstone(tx: Tx, pk: int, iri: str, instance: Instance, at: Instant) -> history.Key:
     dataset = instance.get("datasetId")
-    text = orjson.dumps({key: value for key, value in instance.items() if key in {"type", "datasetId"}} | {"modifiedAt": at})
-    return (pk, at, history.name(tx, iri), history.name(tx, dataset) if dataset else 0, history.DELETED, at, text.decode())
+    text = orjson.dumps(
+        {key: value for key, value in instance.items() if key in {"type", "datasetId"}} | {"modifiedAt": at}
+    )
+    return (
+        pk,
+        at,
+        history.name(tx, iri),
+        history.name(tx, dataset) if dataset else 0,
+        history.DELETED,
+        at,
+        text.decode(),
+    )
 
 
-def _what(types: list[str], texts: list[tuple[str, bytes]], gone: list[tuple[str, Instance]], late: list[tuple[str, Instance]]) -> bytes:
-    """The journal's account of a change: {"types", "set": {IRI: [instance]}, "gone": [[IRI, datasetId]], "late": {IRI: [instance]}}."""
+def _what(
+    types: list[str], texts: list[tuple[str, bytes]], gone: list[tuple[str, Instance]], late: list[tuple[str, Instance]]
+) -> bytes:
+    """The journal's account of a change: {"types", "set": {IRI: [instance]}, "gone": [[IRI, datasetId]], "late": {IRI:
+    [instance]}}.
+    """
     grouped: dict[str, list[orjson.Fragment]] = {}
     for iri, text in texts:
         grouped.setdefault(iri, []).append(orjson.Fragment(text))
@@ -264,7 +303,14 @@ def _evolution(tx: Tx, tenant: str, entity_id: str, span: history.Span, attrs: C
 
 
 def _evolutions(
-    tx: Tx, tenant: str, query: q.Query, span: history.Span, attrs: Collection[str], limit: int, offset: int, count: bool
+    tx: Tx,
+    tenant: str,
+    query: q.Query,
+    span: history.Span,
+    attrs: Collection[str],
+    limit: int,
+    offset: int,
+    count: bool,
 ) -> tuple[list[Evolution], int | None]:
     page = entities.find(tx, tenants.number(tx, tenant), query, limit=limit, offset=offset, count=count, gone=True)
     found = [Evolution(doc, history.window(tx, pk, span, attrs)) for pk, doc in zip(page.pks, page.docs, strict=True)]

@@ -1,10 +1,9 @@
 """User @contexts: fetched once, kept, compiled, and handed out as tables.
 
-Promises: a request that names a known context waits for nobody; one address is fetched once at a time however many ask; what was
-fetched outlives a restart; the core contexts are built in and never fetched. A table of local files (`--contexts`) stands in for the
-network below the cache, so that a context that was forgotten is read again.
-Does not: open sockets (`fetch` is given to it); compile (model/context).
-Source: ETSI GS CIM 009 clauses 5.13, 6.3.5.
+Promises: a request that names a known context waits for nobody; one address is fetched once at a time however many ask;
+what was fetched outlives a restart; the core contexts are built in and never fetched. A table of local files
+(`--contexts`) stands in for the network below the cache, so that a context that was forgotten is read again. Does not:
+open sockets (`fetch` is given to it); compile (model/context). Source: ETSI GS CIM 009 clauses 5.13, 6.3.5.
 """
 
 from __future__ import annotations
@@ -31,7 +30,9 @@ KIND: Final = "context"
 
 @dataclass(slots=True)
 class Contexts:
-    """The cache of contexts. `fetch(address)` brings a document's bytes or raises; `table` maps addresses to local files."""
+    """The cache of contexts. `fetch(address)` brings a document's bytes or raises; `table` maps addresses to local
+    files.
+    """
 
     db: Database
     fetch: Fetch
@@ -70,7 +71,9 @@ class Contexts:
             if address in documents:
                 continue
             if len(documents) >= CONTEXTS_PER_REQUEST:
-                raise Invalid("too many @contexts", field="@context", rule=f"at most {CONTEXTS_PER_REQUEST} in one request")
+                raise Invalid(
+                    "too many @contexts", field="@context", rule=f"at most {CONTEXTS_PER_REQUEST} in one request"
+                )
             documents[address] = await self._document(address, at)
             waiting.extend(addresses(documents[address]))
         return documents
@@ -87,7 +90,11 @@ class Contexts:
     async def _bring(self, address: str, at: Instant) -> Source:
         try:
             local = self.table.get(address)
-            raw = await asyncio.to_thread(local.read_bytes) if local else await asyncio.wait_for(self.fetch(address), CONTEXT_S)
+            raw = (
+                await asyncio.to_thread(local.read_bytes)
+                if local
+                else await asyncio.wait_for(self.fetch(address), CONTEXT_S)
+            )
         except (ShaharError, OSError, TimeoutError) as problem:
             raise ContextUnavailable(f"@context {address} could not be read: {problem}", field="@context") from problem
         document = _context_in(raw, address)

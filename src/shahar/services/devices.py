@@ -2,10 +2,10 @@
 
     bytes -> envelope -> decoder -> measurements (all pure, model/reading) -> broker.observe (durable) -> acknowledged
 
-Promises: `take` returns only when the readings are durable, or raises CallerFault when the message is broken: then it is counted and
-kept in a bounded list (`broken`), and stops nothing. A frame told twice is kept once, also across a restart (its counter is remembered
-in the readings' own transaction); a reading told twice is one row of history.
-Does not: listen on sockets; sign devices in (the MQTT server does, by `logins`; HTTP by accounts).
+Promises: `take` returns only when the readings are durable, or raises CallerFault when the message is broken: then it
+is counted and kept in a bounded list (`broken`), and stops nothing. A frame told twice is kept once, also across a
+restart (its counter is remembered in the readings' own transaction); a reading told twice is one row of history. Does
+not: listen on sockets; sign devices in (the MQTT server does, by `logins`; HTTP by accounts).
 """
 
 from __future__ import annotations
@@ -46,9 +46,10 @@ PAST_YEARS: Final = 30
 class Device:
     """A thing with a radio or a line, and the entity that it measures.
 
-    `attributes`: the entity's standing attributes (place, name, source), as in an entity document. `identifier`: what its messages call
-    it (a DevEUI); `through`: it is a gateway that speaks for devices which its messages name. `shifts`: (from which instant on, by how many
-    microseconds) a replay has moved its instants, in order; the original ones are kept with each value.
+    `attributes`: the entity's standing attributes (place, name, source), as in an entity document. `identifier`: what
+    its messages call it (a DevEUI); `through`: it is a gateway that speaks for devices which its messages name.
+    `shifts`: (from which instant on, by how many microseconds) a replay has moved its instants, in order; the original
+    ones are kept with each value.
     """
 
     name: str
@@ -69,7 +70,9 @@ class Device:
 
 @dataclass(slots=True)
 class Devices:
-    """The register of devices and the intake of their messages. `hash_key` makes what the MQTT server compares a key with."""
+    """The register of devices and the intake of their messages. `hash_key` makes what the MQTT server compares a key
+    with.
+    """
 
     db: Database
     broker: Broker
@@ -78,7 +81,7 @@ class Devices:
     hash_key: Callable[[str], str]
     counts: Counter[str] = field(default_factory=Counter)
     admit: Callable[[list[tuple[str, str]]], Awaitable[None]] | None = None
-    """Told who may sign in to the MQTT server after each change of the register; set by main when there is such a server."""
+    """Told who may sign in to the MQTT server after each change of the register; set by main when there is one."""
     _devices: dict[str, Device] = field(default_factory=dict)
     _by_identifier: dict[str, Device] = field(default_factory=dict)
     _broken: int = 0
@@ -154,7 +157,9 @@ class Devices:
         return new
 
     async def load_many(self, messages: Iterable[tuple[str, bytes, Instant]]) -> int:
-        """Messages of the past in the order of time, by the same path but a thousand to a transaction; how many values were new."""
+        """Messages of the past in the order of time, by the same path but a thousand to a transaction; how many values
+        were new.
+        """
         total = 0
         group: list[tuple[str, Change, Mark | None, Instant]] = []
         for name, body, at in messages:
@@ -185,13 +190,21 @@ class Devices:
                 raise NotFound(f"device {told!r:.80} is not known", field="device")
             return device, read(self.catalogue, self._profile(device.profile), body)
         if told and sender.identifier and told != sender.identifier:
-            raise Invalid(f"the message is of {told!r:.80}, not of {sender.identifier}", field="device", rule="a device speaks for itself")
+            raise Invalid(
+                f"the message is of {told!r:.80}, not of {sender.identifier}",
+                field="device",
+                rule="a device speaks for itself",
+            )
         return sender, reading
 
     def _wish(self, device: Device, reading: Reading, at: Instant) -> tuple[Change | None, Mark | None]:
         observed = reading.uplink.at if reading.uplink.at is not None else at
         if not at - PAST_YEARS * 366 * 86_400 * SECOND <= observed <= at + FUTURE_S * SECOND:
-            raise Invalid(f"the instant {instants.text(observed)} cannot be", field="at", rule=f"at most {FUTURE_S // 3600} h ahead, {PAST_YEARS} years back")
+            raise Invalid(
+                f"the instant {instants.text(observed)} cannot be",
+                field="at",
+                rule=f"at most {FUTURE_S // 3600} h ahead, {PAST_YEARS} years back",
+            )
         original = device.original(observed)
         attrs: dict[str, list[dict[str, Any]]] = {}
         for measurement in reading.measurements:
@@ -212,7 +225,14 @@ class Devices:
         self.counts["unknown" if unknown else "broken"] += 1
         number = self._broken
         self._broken += 1
-        doc = {"number": number, "device": name[:80], "at": at, "problem": problem.detail, "field": problem.field, "body": body[:2048].decode("latin-1")}
+        doc = {
+            "number": number,
+            "device": name[:80],
+            "at": at,
+            "problem": problem.detail,
+            "field": problem.field,
+            "body": body[:2048].decode("latin-1"),
+        }
 
         def work(tx: Tx) -> None:
             records.put(tx, BROKEN, tenants.make(tx, "", at), f"{number % BROKEN_KEPT:06d}", doc, at, journaled=False)

@@ -23,7 +23,7 @@ Promises
 - A notification that its endpoint refuses as such (`Refused`) is tried `REFUSALS` times and then passed over, counted
   as failed: everything behind it would wait for ever.
 - Throttling: what changes while the period runs is not dropped; the next notification tells the newest state of every
-  entity that changed. Its id is that of the newest change in it.
+  entity that changed (of the first `TOGETHER`, the others with the one after). Its id is that of its newest change.
 - A pause or an expiry drops what waits (5.2.12: shall not be delivered); a subscription that runs again begins at the
   change that made it run. Other updates keep what waits and send it as the subscription now says.
 
@@ -70,7 +70,7 @@ BREAKER: Final = 5
 REFUSALS: Final = 3
 FIRST_WAIT_S: Final = 0.5
 LONGEST_WAIT_S: Final = 300.0
-TOGETHER: Final = 100
+TOGETHER: Final = NOTIFICATION_QUEUE
 LOOK_AHEAD: Final = 64
 BUDGET_BYTES: Final = 32 * 1024 * 1024
 FRESH_S: Final = 1.0
@@ -114,9 +114,13 @@ class Sender(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """A change that concerns somebody; `payload` is what it shows (model.Seen) as JSON, shared by all concerned."""
+    """A change that concerns somebody; `payload` is what it shows (model.Seen) as JSON, shared by all concerned.
+
+    `first`: the oldest change that it stands for, where several of one entity were made one.
+    """
 
     seq: int
+    first: int
     key: str
     payload: bytes
     taken: float
@@ -127,7 +131,8 @@ class _Lane:
     """One subscription on its way through the journal.
 
     `read`: everything up to there that concerns it is waiting, under way or done (of a live one: at least).
-    `done`: numbers delivered ahead of one that is not; `stored`: the state as it is on the disk.
+    `done`: numbers delivered ahead of one that is not; `stored`: the state as it is on the disk; `turn` changes when
+    `read` is set anew: whoever was reading for it meanwhile has read for nothing.
     """
 
     tenant: str
@@ -137,6 +142,7 @@ class _Lane:
     tally: Tally = field(default_factory=Tally)
     live: bool = True
     dropped: bool = False
+    turn: int = 0
     waiting: deque[_Item] = field(default_factory=deque)
     flying: dict[str, list[_Item]] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
@@ -156,10 +162,18 @@ class _Lane:
 
     def oldest(self) -> _Item | None:
         """The first change that is not delivered."""
-        pending = [batch[0] for batch in self.flying.values()]
-        if self.waiting:
-            pending.append(self.waiting[0])
-        return min(pending, key=lambda item: item.seq) if pending else None
+        if self.sub.throttling_s:
+            pending = [*self.waiting, *(item for batch in self.flying.values() for item in batch)]
+        else:
+            pending = [batch[0] for batch in self.flying.values()]
+            if self.waiting:
+                pending.append(self.waiting[0])
+        return min(pending, key=lambda item: item.first) if pending else None
+
+    def goes_on(self, read: int, *, live: bool) -> None:
+        """From now on it has read up to there."""
+        self.read, self.live = read, live
+        self.turn += 1
 
     def room(self) -> int:
         """How many more changes it may hold."""
@@ -192,7 +206,7 @@ class _Lane:
         self.refusals.pop(batch[0].seq, None)
         self.done.update(item.seq for item in batch)
         oldest = self.oldest()
-        base = oldest.seq - 1 if oldest else self.read
+        base = oldest.first - 1 if oldest else self.read
         self.done = set() if oldest is None and self.live else {seq for seq in self.done if seq > base}
 
     def back(self, batch: list[_Item]) -> None:
@@ -236,14 +250,26 @@ class _Deliveries:
         """Queue a change; False when there is no room, and then the lane reads it from the journal later."""
         if item.seq <= lane.read or item.seq in lane.done:
             return True
-        if lane.room() <= 0 or (self.bytes >= BUDGET_BYTES and lane.waiting):
-            lane.live = False
-            lane.read = item.seq - 1
+        full = lane.room() <= 0 or (self.bytes >= BUDGET_BYTES and bool(lane.waiting))
+        if full and not (lane.sub.throttling_s and self._made_one(lane)):
+            lane.goes_on(item.seq - 1, live=False)
             self.behind.add(lane)
             return False
         lane.waiting.append(item)
         self.bytes += len(item.payload)
         return True
+
+    def _made_one(self, lane: _Lane) -> bool:
+        """Make the waiting changes of each entity one, the newest; whether that made room worth having."""
+        newest: dict[str, _Item] = {}
+        before = len(lane.waiting)
+        for item in lane.waiting:
+            earlier = newest.pop(item.key, None)
+            newest[item.key] = item if earlier is None else _one_of(earlier, item)
+        self.bytes += sum(len(item.payload) for item in newest.values())
+        self.bytes -= sum(len(item.payload) for item in lane.waiting)
+        lane.waiting = deque(newest.values())
+        return lane.room() > 0 and self.bytes < BUDGET_BYTES and len(lane.waiting) <= before * 0.9
 
     def clear(self, lane: _Lane, keep: int = 0) -> None:
         """Drop what waits, but for the first `keep`."""
@@ -387,9 +413,8 @@ class _Deliveries:
         lane.back(batch)
         self.fell(lane, now, problem)
         if lane.failures >= BREAKER and len(lane.waiting) > 1 and not lane.flying:
-            rest = lane.waiting[1].seq - 1
-            lane.read = rest if lane.live else min(lane.read, rest)
-            lane.live = False
+            rest = lane.waiting[1].first - 1
+            lane.goes_on(rest if lane.live else min(lane.read, rest), live=False)
             self.behind.add(lane)
             self.clear(lane, keep=1)
 
@@ -412,15 +437,23 @@ def _prefix(lane: _Lane) -> str:
 
 
 def _newest(batch: list[_Item]) -> list[Seen]:
-    """What a batch shows: of each entity the newest change, with whatever went before and did not come back."""
-    newest: dict[str, Seen] = {}
+    """What a batch shows: of each entity its newest change."""
+    newest: dict[str, _Item] = {}
     for item in batch:
-        doc, gone, at, deleted = orjson.loads(item.payload)
         earlier = newest.pop(item.key, None)
-        if earlier is not None and not deleted:
-            gone = [row for row in earlier.gone if not _has(doc, row) and row not in gone] + gone
-        newest[item.key] = Seen(doc, gone, at, deleted)
-    return list(newest.values())
+        newest[item.key] = item if earlier is None else _one_of(earlier, item)
+    return [Seen(*orjson.loads(item.payload)) for item in newest.values()]
+
+
+def _one_of(earlier: _Item, later: _Item) -> _Item:
+    """The later change, with what went in the earlier one and did not come back."""
+    doc, gone, at, deleted = orjson.loads(later.payload)
+    before = orjson.loads(earlier.payload)[1]
+    payload = later.payload
+    if before and not deleted:
+        gone = [row for row in before if not _has(doc, row) and row not in gone] + gone
+        payload = orjson.dumps([doc, gone, at, deleted])
+    return _Item(later.seq, min(earlier.first, later.first), later.key, payload, later.taken)
 
 
 def _has(doc: Doc, row: Sequence[Any]) -> bool:
@@ -516,9 +549,10 @@ class Subscriptions:
         for tenant, record, state in kept:
             lane = self._put(tenant, record, state)
             if lane is not None and state is not None and state["place"] is not None and lane.sub.active:
-                lane.read = max(state["place"], lane.since)
                 lane.done = set(state["done"])
-                self._fall_behind(lane)
+                lane.goes_on(max(state["place"], lane.since), live=False)
+                self._out.behind.add(lane)
+                self._busy.add(lane)
         self._catching = asyncio.create_task(self._catch_up())
 
     async def stop(self) -> None:
@@ -547,7 +581,7 @@ class Subscriptions:
         kept = await self._db.read(lambda tx: _some(tx, changed)) if changed else {}
         for lane in list(self._out.behind):
             if lane.read >= entries[0].seq - 1:
-                lane.live = True
+                lane.goes_on(lane.read, live=True)
                 self._out.behind.discard(lane)
         picked: list[tuple[Entry, list[_Lane]]] = []
         for number, entry in enumerate(entries):
@@ -561,7 +595,7 @@ class Subscriptions:
                 self._drop((entry.tenant, entry.key))
             if number % 64 == 63:
                 await asyncio.sleep(0)
-        fed, _ = await self._queue(picked, live=True)
+        fed = await self._queue(picked, live=True)
         self._seen = entries[-1].seq
         for lane in fed:
             self._out.pump(lane)
@@ -579,7 +613,7 @@ class Subscriptions:
                 if not lane.dropped and lane.stored is not None and lane.stored["place"] is not None:
                     writes[lane.key] = (lane, _state(lane, None))
                 continue
-            place = lane.read if oldest is None else oldest.seq - 1
+            place = lane.read if oldest is None else oldest.first - 1
             fresh = lane.live and oldest is not None and clock - oldest.taken < FRESH_S
             if fresh and not self._out.stopping and (lane.stored is None or lane.stored["place"] is None):
                 settled = min(settled, place)
@@ -603,29 +637,25 @@ class Subscriptions:
         now = self._now()
         return [self._lanes[entry.tenant, sub.id] for sub in touched if sub.live(now)]
 
-    async def _queue(
-        self, picked: list[tuple[Entry, list[_Lane]]], *, live: bool
-    ) -> tuple[dict[_Lane, None], set[_Lane]]:
-        """Evaluate and queue; the lanes that were fed, and those that ran out of room and read on for themselves."""
-        fed: dict[_Lane, None] = {}
-        full: set[_Lane] = set()
+    async def _queue(self, picked: list[tuple[Entry, list[_Lane]]], *, live: bool) -> set[_Lane]:
+        """Evaluate and queue; the lanes that were fed. A lane whose turn changed reads again for itself."""
+        fed: set[_Lane] = set()
         if not picked:
-            return fed, full
+            return fed
+        turns = {lane: lane.turn for _, lanes in picked for lane in lanes}
         async with self._evaluating:
             subs = [(entry, [lane.sub for lane in lanes]) for entry, lanes in picked]
             found = await self._db.read(lambda tx: _evaluate(tx, subs))
         clock = asyncio.get_running_loop().time()
         for (entry, lanes), (payload, held) in zip(picked, found, strict=True):
-            item = _Item(entry.seq, entry.key, payload, clock)
+            item = _Item(entry.seq, entry.seq, entry.key, payload, clock)
             for lane, holds in zip(lanes, held, strict=True):
-                if not holds or lane.dropped or lane.live != live or lane in full:
+                if not holds or lane.dropped or lane.live != live or lane.turn != turns[lane]:
                     continue
                 self._busy.add(lane)
                 if self._out.add(lane, item):
-                    fed[lane] = None
-                else:
-                    full.add(lane)
-        return fed, full
+                    fed.add(lane)
+        return fed
 
     async def _catch_up(self) -> None:
         failing = False
@@ -662,10 +692,11 @@ class Subscriptions:
                 lanes = [lane for lane in self._touched(entry) if lane in group and entry.seq > lane.read]
                 if lanes:
                     picked.append((entry, lanes))
-        fed, full = await self._queue(picked, live=False)
-        for lane in group - full:
-            if not lane.live:
-                lane.read = max(lane.read, last)
+        turns = {lane: lane.turn for lane in group}
+        fed = await self._queue(picked, live=False)
+        for lane, turn in turns.items():
+            if lane.turn == turn:
+                lane.read = last
         for lane in fed:
             out.pump(lane)
         return True
@@ -676,7 +707,7 @@ class Subscriptions:
             if first > lane.read + 1:
                 lane.tally.lost += first - lane.read - 1
                 log.error("changes lost", subscription=lane.sub.id, tenant=lane.tenant, rows=first - lane.read - 1)
-                lane.read = first - 1
+                lane.goes_on(first - 1, live=False)
                 self._out.dirty[lane.key] = lane
 
     # -- the set of subscriptions ---------------------------------------------------------------------------------
@@ -701,7 +732,7 @@ class Subscriptions:
             self._index.drop(tenant, sub.id)
             self._out.clear(lane)
             self._out.behind.discard(lane)
-            lane.live = True
+            lane.goes_on(lane.read, live=True)
         if sub.active and sub.every_s:
             self._begin_period(lane)
         self._out.pump(lane)
@@ -716,16 +747,10 @@ class Subscriptions:
             lane.timer = None
         if since > lane.since:
             lane.since = since
-            lane.read = max(lane.read, since)
+            lane.goes_on(max(lane.read, since), live=lane.live)
             self._out.clear(lane)
         if lane.waiting or lane.flying or not lane.live:
             self._busy.add(lane)
-
-    def _fall_behind(self, lane: _Lane) -> None:
-        lane.live = False
-        self._out.behind.add(lane)
-        self._busy.add(lane)
-        self._out.hungry.set()
 
     def _drop(self, key: Key) -> None:
         lane = self._lanes.pop(key, None)

@@ -1,19 +1,21 @@
 """Connections and the group commit: one writer thread, a few reader threads, one checkpoint thread.
 
-For: making changes durable before they are answered, at rates that one commit a request cannot reach. Changes that arrive together
-are applied in the order of their arrival by one writer inside one transaction and made durable by one fsync; only then are their
-futures resolved.
+For: making changes durable before they are answered, at rates that one commit a request cannot reach. Changes that
+arrive together are applied in the order of their arrival by one writer inside one transaction and made durable by one
+fsync; only then are their futures resolved.
 
 Promises
-- `await write(work)` returns after the commit that holds the work's rows is on the disk (WAL, synchronous=FULL), or raises and
-  leaves nothing behind. A work that fails takes nobody with it: when it has written already, the group is rolled back and each of
-  its members is done again alone.
+- `await write(work)` returns after the commit that holds the work's rows is on the disk (WAL, synchronous=FULL), or
+  raises and
+  leaves nothing behind. A work that fails takes nobody with it: when it has written already, the group is rolled back
+  and each of its members is done again alone.
 - `await read(work)` sees every change that was answered before the call; it never waits for the writer.
 - One process owns the file: a second one is refused by a lock, with a sentence.
-- Checkpoints are passive and run beside the writer; a log that grows past `WAL_RESTART_PAGES` is folded back by the writer itself.
+- Checkpoints are passive and run beside the writer; a log that grows past `WAL_RESTART_PAGES` is folded back by the
+  writer itself.
 
-Refuses: a second SQLite library in the process (two libraries on one file corrupt it: POSIX locks are dropped on close); work that
-awaits; queries that do not end within their time (TooComplex).
+Refuses: a second SQLite library in the process (two libraries on one file corrupt it: POSIX locks are dropped on
+close); work that awaits; queries that do not end within their time (TooComplex).
 
 Source: https://www.sqlite.org/wal.html. What was measured: docs/speed.md.
 """
@@ -157,7 +159,9 @@ class Database:
             self._release()
             raise
         self._pool = ThreadPoolExecutor(self.readers, thread_name_prefix="store-reader")
-        self._writer = threading.Thread(target=self._write_forever, args=(connection,), name="store-writer", daemon=True)
+        self._writer = threading.Thread(
+            target=self._write_forever, args=(connection,), name="store-writer", daemon=True
+        )
         self._writer.start()
         self._checkpointer = threading.Thread(target=self._checkpoint_forever, name="store-checkpoint", daemon=True)
         self._checkpointer.start()
@@ -225,7 +229,9 @@ class Database:
         except apsw.Error as problem:
             raise _translate(problem) from problem
         connection.set_busy_timeout(10_000)
-        connection.execute("PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA foreign_keys=ON; PRAGMA temp_store=MEMORY")
+        connection.execute(
+            "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA foreign_keys=ON; PRAGMA temp_store=MEMORY"
+        )
         connection.execute(f"PRAGMA cache_size=-{4_000 if readonly else 16_000}")
         if readonly:
             connection.execute("PRAGMA query_only=ON")

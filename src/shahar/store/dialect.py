@@ -1,4 +1,5 @@
-"""The whole difference between the engines, as one frozen record of few acts for each. SQLite is here; PostgreSQL comes with its issue.
+"""The whole difference between the engines, as one frozen record of few acts for each. SQLite is here; PostgreSQL comes
+with its issue.
 
 Refuses: flags that leak an `if` into callers; the engine's name anywhere else.
 """
@@ -12,7 +13,8 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How an engine says what SQL leaves open. `attribute(iri)` is the value of an attribute's first instance in column e.doc;
+    """How an engine says what SQL leaves open. `attribute(iri)` is the value of an attribute's first instance in column
+    e.doc;
     `listed(name)` is the set of values in the list parameter `name`, given as a JSON text."""
 
     attribute: Callable[[str], str]

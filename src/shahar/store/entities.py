@@ -1,10 +1,10 @@
 """The present state: one document row an entity, its types, its places; found by a query tree.
 
-Promises: `find` answers exactly what model/query's evaluation says, page by page in a stable order (the order of creation): SQL narrows,
-the evaluation decides, and SQL alone answers only what it can decide exactly (types, ids).
-Does not: decide who may; write history or the journal.
-What narrows: ids; types; geometry by the R*Tree (its order is forced with CROSS JOIN: the type index first is 50 times slower); equality
-and ranges of attributes that have an index on demand (an index on every attribute would cost three quarters of the write rate).
+Promises: `find` answers exactly what model/query's evaluation says, page by page in a stable order (the order of
+creation): SQL narrows, the evaluation decides, and SQL alone answers only what it can decide exactly (types, ids). Does
+not: decide who may; write history or the journal. What narrows: ids; types; geometry by the R*Tree (its order is forced
+with CROSS JOIN: the type index first is 50 times slower); equality and ranges of attributes that have an index on
+demand (an index on every attribute would cost three quarters of the write rate).
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ class Held:
 
 @dataclass(slots=True)
 class Page:
-    """One page of an answer. `total` only when it was asked for; `wants` names attributes that an index would have helped."""
+    """One page of an answer. `total` only when it was asked for; `wants` names attributes that an index would have
+    helped.
+    """
 
     docs: list[Doc] = field(default_factory=list)
     pks: list[int] = field(default_factory=list)
@@ -106,13 +108,17 @@ def put(tx: Tx, tenant: int, held: Held | None, entity_id: str, applied: Applied
     multi = any(len(instances) > 1 for instances in applied.doc["attrs"].values())
     if held is None:
         row = tx.row(
-            "INSERT INTO entity(tenant, id, multi, doc) VALUES(:t, :id, :multi, :doc) RETURNING pk", (tenant, entity_id, int(multi), text.decode())
+            "INSERT INTO entity(tenant, id, multi, doc) VALUES(:t, :id, :multi, :doc) RETURNING pk",
+            (tenant, entity_id, int(multi), text.decode()),
         )
         assert row is not None
         pk = int(row[0])
     else:
         pk = held.pk
-        tx.run_many("UPDATE entity SET gone = NULL, multi = :multi, doc = :doc WHERE pk = :pk", [(int(multi), text.decode(), pk)])
+        tx.run_many(
+            "UPDATE entity SET gone = NULL, multi = :multi, doc = :doc WHERE pk = :pk",
+            [(int(multi), text.decode(), pk)],
+        )
     old = held.doc if held else None
     if old is None or old["type"] != applied.doc["type"]:
         _put_types(tx, tenant, pk, old, applied.doc)
@@ -137,14 +143,21 @@ def _put_types(tx: Tx, tenant: int, pk: int, old: Doc | None, new: Doc) -> None:
     if old is not None or wanted:
         for (number,) in tx.rows("SELECT DISTINCT type FROM entity_type WHERE tenant = :t AND entity = :pk AND type NOT IN "
                                  + SQLITE.listed("kept"), {"t": tenant, "pk": pk, "kept": orjson.dumps(sorted(wanted)).decode()}) if old else ():  # fmt: skip
-            tx.run("DELETE FROM entity_type WHERE tenant = :t AND type = :k AND entity = :pk", {"t": tenant, "k": number, "pk": pk})
-    tx.run_many("INSERT INTO entity_type VALUES(:t, :k, :pk) ON CONFLICT DO NOTHING", [(tenant, kind, pk) for kind in wanted])
+            tx.run(
+                "DELETE FROM entity_type WHERE tenant = :t AND type = :k AND entity = :pk",
+                {"t": tenant, "k": number, "pk": pk},
+            )
+    tx.run_many(
+        "INSERT INTO entity_type VALUES(:t, :k, :pk) ON CONFLICT DO NOTHING", [(tenant, kind, pk) for kind in wanted]
+    )
 
 
 def _geometries(doc: Doc | None) -> list[tuple[str, Any]]:
     if doc is None:
         return []
-    return [(iri, one["value"]) for iri, listed in doc["attrs"].items() for one in listed if one["type"] == "GeoProperty"]
+    return [
+        (iri, one["value"]) for iri, listed in doc["attrs"].items() for one in listed if one["type"] == "GeoProperty"
+    ]
 
 
 def _put_places(tx: Tx, tenant: int, pk: int, old: Doc | None, new: Doc) -> None:
@@ -156,7 +169,8 @@ def _put_places(tx: Tx, tenant: int, pk: int, old: Doc | None, new: Doc) -> None
         tx.run("DELETE FROM place_of WHERE entity = :pk", {"pk": pk})
     for iri, geometry in wanted:
         row = tx.row(
-            "INSERT INTO place_of(tenant, entity, attr) VALUES(:t, :pk, :attr) RETURNING pk", {"t": tenant, "pk": pk, "attr": history.name(tx, iri)}
+            "INSERT INTO place_of(tenant, entity, attr) VALUES(:t, :pk, :attr) RETURNING pk",
+            {"t": tenant, "pk": pk, "attr": history.name(tx, iri)},
         )
         assert row is not None
         west, south, east, north = places.bbox(geometry)
@@ -165,7 +179,9 @@ def _put_places(tx: Tx, tenant: int, pk: int, old: Doc | None, new: Doc) -> None
 
 def get(tx: Tx, tenant: int, entity_id: str) -> Doc | None:
     """The living entity's document, or None."""
-    row = tx.row("SELECT doc FROM entity WHERE tenant = :t AND id = :id AND gone IS NULL", {"t": tenant, "id": entity_id})
+    row = tx.row(
+        "SELECT doc FROM entity WHERE tenant = :t AND id = :id AND gone IS NULL", {"t": tenant, "id": entity_id}
+    )
     return None if row is None else orjson.loads(row[0])
 
 
@@ -189,7 +205,8 @@ def find(
     gone: bool = False,
     order: ordering.Order = (),
 ) -> Page:
-    """A page of the entities that match, in `order` and then that of creation; `gone` takes in deleted ones (for history).
+    """A page of the entities that match, in `order` and then that of creation; `gone` takes in deleted ones (for
+    history).
 
     TooComplex when more than ORDERED_MAX would have to be put in an order.
     """
@@ -209,7 +226,10 @@ def get_many(tx: Tx, tenant: int, ids: Sequence[str], types: q.Node | None = Non
 def _find_exactly(tx: Tx, plan: _Plan, limit: int, offset: int, count: bool) -> Page:
     page = Page()
     if limit:
-        rows = tx.rows(plan.select("e.pk, e.doc") + " LIMIT :limit OFFSET :offset", plan.bindings | {"limit": limit, "offset": offset})
+        rows = tx.rows(
+            plan.select("e.pk, e.doc") + " LIMIT :limit OFFSET :offset",
+            plan.bindings | {"limit": limit, "offset": offset},
+        )
         page.pks = [pk for pk, _ in rows]
         page.docs = [orjson.loads(doc) for _, doc in rows]
     if count:
@@ -285,7 +305,13 @@ class _Plan:
         self.conditions: list[str] = [] if gone else ["e.gone IS NULL"]
         self.source = "entity e"
         self.wants: frozenset[str] = frozenset()
-        self.exact = query.q is None and query.geo is None and query.scope is None and query.id_pattern is None and not query.attrs
+        self.exact = (
+            query.q is None
+            and query.geo is None
+            and query.scope is None
+            and query.id_pattern is None
+            and not query.attrs
+        )
         self._started = False
         self._tx = tx
         self._ids(query)
@@ -317,7 +343,11 @@ class _Plan:
         touching = f"p.west <= {self._bind(east)} AND p.east >= {self._bind(west)} AND p.south <= {self._bind(north)} AND p.north >= {self._bind(south)}"
         self.source = "place p CROSS JOIN place_of o ON o.pk = p.pk CROSS JOIN entity e ON e.pk = o.entity"
         attr = self._tx.row("SELECT pk FROM name WHERE text = :text", {"text": geo.attr})
-        self.conditions += [touching, f"o.tenant = {self._bind(tenant)}", f"o.attr = {self._bind(attr[0] if attr else -1)}"]
+        self.conditions += [
+            touching,
+            f"o.tenant = {self._bind(tenant)}",
+            f"o.attr = {self._bind(attr[0] if attr else -1)}",
+        ]
 
     def _q(self, node: q.Node | None) -> None:
         if node is None:
@@ -352,7 +382,9 @@ class _Plan:
         """Rows whose attribute passes one of the tests, is compound, or has several instances: each by its index."""
         index = f"entity INDEXED BY {_index_name(self._tx, attr)}"
         value = SQLITE.attribute(attr)
-        parts = [f"SELECT pk FROM {index} WHERE tenant = :tenant AND {test.format(v=value)}" for test in (*tests, *_COMPOUND)]
+        parts = [
+            f"SELECT pk FROM {index} WHERE tenant = :tenant AND {test.format(v=value)}" for test in (*tests, *_COMPOUND)
+        ]
         return " UNION ".join([*parts, "SELECT pk FROM entity WHERE tenant = :tenant AND multi = 1"])
 
     def _tests(self, node: q.Compare) -> list[str]:

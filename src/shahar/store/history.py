@@ -1,11 +1,10 @@
 """Attribute instances over time.
 
-One row for each instance: entity, instant (observedAt where it has one, else the moment of the change), attribute, dataset, kind. The
-table is clustered by entity and instant, so the readings of one update share a page.
-Promises: a reading told twice is kept once (same entity, attribute, dataset, observedAt: the later telling corrects the earlier);
-the order of arrival does not matter; a deletion leaves a tombstone.
-Does not: seal days into the lake, downsample (issue "two engines"); know names' meaning.
-Source: ETSI GS CIM 009 clauses 4.5.6, 4.11 (temporal query), 5.7.3.
+One row for each instance: entity, instant (observedAt where it has one, else the moment of the change), attribute,
+dataset, kind. The table is clustered by entity and instant, so the readings of one update share a page. Promises: a
+reading told twice is kept once (same entity, attribute, dataset, observedAt: the later telling corrects the earlier);
+the order of arrival does not matter; a deletion leaves a tombstone. Does not: seal days into the lake, downsample
+(issue "two engines"); know names' meaning. Source: ETSI GS CIM 009 clauses 4.5.6, 4.11 (temporal query), 5.7.3.
 """
 
 from __future__ import annotations
@@ -35,7 +34,9 @@ _APPEND: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Which instances are wanted: instants in [start, end) of the time property; the newest `last` of each series when given."""
+    """Which instances are wanted: instants in [start, end) of the time property; the newest `last` of each series when
+    given.
+    """
 
     start: Instant | None = None
     end: Instant | None = None
@@ -83,7 +84,13 @@ def window(tx: Tx, entity: int, span: Span, attrs: Collection[str] = ()) -> dict
     where, bindings = _conditions(span)
     bindings |= {"entity": entity, "limit": INSTANCES_MAX}
     if attrs:
-        known = [number[0] for number in tx.rows(f"SELECT pk FROM name WHERE text IN {SQLITE.listed('names')}", {"names": orjson.dumps(list(attrs)).decode()})]
+        known = [
+            number[0]
+            for number in tx.rows(
+                f"SELECT pk FROM name WHERE text IN {SQLITE.listed('names')}",
+                {"names": orjson.dumps(list(attrs)).decode()},
+            )
+        ]
         where += f" AND attr IN {SQLITE.listed('attrs')}"
         bindings["attrs"] = orjson.dumps(known).decode()
     chosen = f"SELECT at, attr, dataset, kind, doc, modified_at FROM history WHERE entity = :entity AND {where}"
@@ -93,7 +100,10 @@ def window(tx: Tx, entity: int, span: Span, attrs: Collection[str] = ()) -> dict
             f" AS rank FROM ({chosen})) WHERE rank <= :last"
         )
         bindings["last"] = span.last
-    rows = tx.iterate(f"SELECT h.at, n.text, h.kind, h.doc FROM ({chosen}) h JOIN name n ON n.pk = h.attr ORDER BY h.at LIMIT :limit", bindings)
+    rows = tx.iterate(
+        f"SELECT h.at, n.text, h.kind, h.doc FROM ({chosen}) h JOIN name n ON n.pk = h.attr ORDER BY h.at LIMIT :limit",
+        bindings,
+    )
     return _collect(rows)
 
 
@@ -108,7 +118,12 @@ def _collect(rows: Iterable[Any]) -> dict[str, list[dict[str, Any]]]:
 
 
 def _conditions(span: Span) -> tuple[str, dict[str, Any]]:
-    column = {"observedAt": "at", "deletedAt": "at", "modifiedAt": "modified_at", "createdAt": "json_extract(doc, '$.createdAt')"}[span.by]
+    column = {
+        "observedAt": "at",
+        "deletedAt": "at",
+        "modifiedAt": "modified_at",
+        "createdAt": "json_extract(doc, '$.createdAt')",
+    }[span.by]
     parts = ["kind = 1"] if span.by == "observedAt" else ["kind = 2"] if span.by == "deletedAt" else ["kind < 2"]
     bindings: dict[str, Any] = {}
     if span.start is not None:

@@ -1,10 +1,9 @@
 """One row for each change of an entity or a record, written in the change's own transaction.
 
-For: everything that happens as a consequence (notifications, alarms, the live stream) is read from here by a consumer that remembers
-its place, so that nothing is dropped between a write and those whom it concerns, restart or not.
-Promises: `seq` rises by one without a gap and is never used again; rows are kept until every consumer has passed them and for
-`KEEP_S` at least.
-Does not: decide who consumes, or when.
+For: everything that happens as a consequence (notifications, alarms, the live stream) is read from here by a consumer
+that remembers its place, so that nothing is dropped between a write and those whom it concerns, restart or not.
+Promises: `seq` rises by one without a gap and is never used again; rows are kept until every consumer has passed them
+and for `KEEP_S` at least. Does not: decide who consumes, or when.
 """
 
 from __future__ import annotations
@@ -23,7 +22,9 @@ PRUNE_ROWS: Final = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One change: `kind` such as entity.created, `key` the entity's id or the record's key, `what` as the writer of the row says."""
+    """One change: `kind` such as entity.created, `key` the entity's id or the record's key, `what` as the writer of the
+    row says.
+    """
 
     seq: int
     tenant: str
@@ -36,7 +37,10 @@ class Entry:
 def append(tx: Tx, tenant: int, at: Instant, kind: str, key: str, what: bytes) -> int:
     """Write one row; its number. `what` is JSON text in UTF-8."""
     seq = _next(tx)
-    tx.run_many("INSERT INTO journal VALUES(:seq, :tenant, :at, :kind, :key, :what)", [(seq, tenant, at, kind, key, what.decode())])
+    tx.run_many(
+        "INSERT INTO journal VALUES(:seq, :tenant, :at, :kind, :key, :what)",
+        [(seq, tenant, at, kind, key, what.decode())],
+    )
     return seq
 
 
@@ -79,7 +83,9 @@ def passed(tx: Tx, consumer: str, seq: int) -> None:
 
 
 def prune(tx: Tx, now: Instant) -> int:
-    """Drop rows that every consumer has passed and that are older than the keeping time; how many went (bounded per call)."""
+    """Drop rows that every consumer has passed and that are older than the keeping time; how many went (bounded per
+    call).
+    """
     found = tx.row("SELECT min(seq) FROM consumer")
     least = found[0] if found and found[0] is not None else None
     if least is None:

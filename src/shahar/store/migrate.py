@@ -1,13 +1,16 @@
 """The schema as numbered steps; each is applied once, in its own transaction, and never edited after it has landed.
 
-Promises: a store of any earlier version is brought up to this one at opening; a store of a later version is refused with a sentence.
-The rows, in words:
+Promises: a store of any earlier version is brought up to this one at opening; a store of a later version is refused
+with a sentence. The rows, in words:
 - one entity is one document row (`entity`), its types (`entity_type`), its places in an R*Tree (`place`, `place_of`);
-- each attribute instance over time is one `history` row, clustered by entity and instant, so that the ten readings of one update lie
+- each attribute instance over time is one `history` row, clustered by entity and instant, so that the ten readings of
+  one update lie
   on one page; `name` interns attribute names and dataset ids;
 - each change is one `journal` row in its own transaction; `consumer` remembers how far each reader of it has come;
-- everything else (subscriptions, devices, accounts ...) is a `record`: kind, key, document, and a folded text for search.
-A deleted entity keeps its row with `gone` set, so that its history can still be asked for and a new one of the same id continues it.
+- everything else (subscriptions, devices, accounts ...) is a `record`: kind, key, document, and a folded text for
+  search.
+A deleted entity keeps its row with `gone` set, so that its history can still be asked for and a new one of the same id
+continues it.
 """
 
 from __future__ import annotations
@@ -53,7 +56,9 @@ def migrate(connection: apsw.Connection) -> None:
     row = connection.execute("PRAGMA user_version").fetchone()
     found = int(row[0]) if row else 0
     if found > len(STEPS):
-        raise Unavailable(f"the data are of schema {found}; this program knows up to {len(STEPS)}: use the newer program")
+        raise Unavailable(
+            f"the data are of schema {found}; this program knows up to {len(STEPS)}: use the newer program"
+        )
     for number, step in enumerate(STEPS[found:], found + 1):
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(step)

@@ -1,8 +1,8 @@
 """Documents that are not entities: subscriptions, devices, accounts, sessions, settings. They are the master copy.
 
-One table holds them all, keyed by kind, tenant and key; a kind's shape is known to the service that owns it. Each put and drop writes
-its journal row in the same transaction, unless the kind is private housekeeping (`journal=False`: last-used stamps, sessions).
-Does not: validate; hold secrets in the clear (services store digests).
+One table holds them all, keyed by kind, tenant and key; a kind's shape is known to the service that owns it. Each put
+and drop writes its journal row in the same transaction, unless the kind is private housekeeping (`journal=False`:
+last-used stamps, sessions). Does not: validate; hold secrets in the clear (services store digests).
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ Record = dict[str, Any]
 
 def get(tx: Tx, kind: str, tenant: int, key: str) -> Record | None:
     """The record, or None."""
-    found = tx.row("SELECT doc FROM record WHERE kind = :kind AND tenant = :tenant AND key = :key", {"kind": kind, "tenant": tenant, "key": key})
+    found = tx.row(
+        "SELECT doc FROM record WHERE kind = :kind AND tenant = :tenant AND key = :key",
+        {"kind": kind, "tenant": tenant, "key": key},
+    )
     return orjson.loads(found[0]) if found else None
 
 
@@ -38,14 +41,21 @@ def put(tx: Tx, kind: str, tenant: int, key: str, doc: Record, at: Instant, *, j
 
 def drop(tx: Tx, kind: str, tenant: int, key: str, at: Instant, *, journaled: bool = True) -> bool:
     """Delete the record; whether it was there."""
-    gone = tx.run("DELETE FROM record WHERE kind = :kind AND tenant = :tenant AND key = :key", {"kind": kind, "tenant": tenant, "key": key})
+    gone = tx.run(
+        "DELETE FROM record WHERE kind = :kind AND tenant = :tenant AND key = :key",
+        {"kind": kind, "tenant": tenant, "key": key},
+    )
     if gone and journaled:
         journal.append(tx, tenant, at, f"{kind}.dropped", key, b"{}")
     return bool(gone)
 
 
-def every(tx: Tx, kind: str, tenant: int | None = None, *, after: str = "", limit: int = 1_000_000) -> list[tuple[int, str, Record]]:
-    """(tenant, key, record) of a kind in the order of tenant and key; of one tenant or of all; `after` is the last key seen."""
+def every(
+    tx: Tx, kind: str, tenant: int | None = None, *, after: str = "", limit: int = 1_000_000
+) -> list[tuple[int, str, Record]]:
+    """(tenant, key, record) of a kind in the order of tenant and key; of one tenant or of all; `after` is the last key
+    seen.
+    """
     where = "kind = :kind" + ("" if tenant is None else " AND tenant = :tenant AND key > :after")
     rows = tx.rows(
         f"SELECT tenant, key, doc FROM record WHERE {where} ORDER BY tenant, key LIMIT :limit",
@@ -56,5 +66,7 @@ def every(tx: Tx, kind: str, tenant: int | None = None, *, after: str = "", limi
 
 def count(tx: Tx, kind: str, tenant: int) -> int:
     """How many records of a kind a tenant has."""
-    found = tx.row("SELECT count(*) FROM record WHERE kind = :kind AND tenant = :tenant", {"kind": kind, "tenant": tenant})
+    found = tx.row(
+        "SELECT count(*) FROM record WHERE kind = :kind AND tenant = :tenant", {"kind": kind, "tenant": tenant}
+    )
     return int(found[0]) if found else 0

@@ -1,7 +1,7 @@
 """Tenants: a name and a number. Made on first use (ETSI GS CIM 009 clause 4.14); the default tenant is the empty name.
 
-Rows of every room carry the number; a query without it does not exist, so one tenant cannot see another's rows by a forgotten filter
-in a service.
+Rows of every room carry the number; a query without it does not exist, so one tenant cannot see another's rows by a
+forgotten filter in a service.
 """
 
 from __future__ import annotations

@@ -25,7 +25,8 @@
         ├── Unavailable                for now: the disk is full, the store is closing
         └── Broken                     a promise of ours does not hold
 
-The problem types are those of ETSI GS CIM 009 clause 5.5.2 where it has one. Status codes are known to `web/problem.py` alone.
+The problem types are those of ETSI GS CIM 009 clause 5.5.2 where it has one. Status codes are known to `web/problem.py`
+alone.
 """
 
 from __future__ import annotations

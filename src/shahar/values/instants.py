@@ -28,7 +28,11 @@ _MICRO: Final = timedelta(microseconds=1)
 def parse(text: str, field: str | None = None) -> Instant:
     """The instant that an ISO 8601 date-time with a zone names; Invalid when it names none."""
     if not isinstance(text, str) or not _SHAPE.fullmatch(text):
-        raise Invalid(f"{text!r:.60} is not a date-time such as 2026-11-22T14:32:00Z", field=field, rule="ISO 8601 date-time with zone")
+        raise Invalid(
+            f"{text!r:.60} is not a date-time such as 2026-11-22T14:32:00Z",
+            field=field,
+            rule="ISO 8601 date-time with zone",
+        )
     try:
         return (datetime.fromisoformat(text.replace(",", ".")) - _EPOCH) // _MICRO
     except (ValueError, OverflowError):
@@ -49,7 +53,9 @@ _DURATION: Final = re.compile(
 
 
 def parse_duration_s(text: str, field: str | None = None) -> float:
-    """Seconds of an ISO 8601 duration; a month counts 30 days and a year 365 (it is used for lengths, not for calendars)."""
+    """Seconds of an ISO 8601 duration; a month counts 30 days and a year 365 (it is used for lengths, not for
+    calendars).
+    """
     found = _DURATION.fullmatch(text)
     if not found or not any(found.groups()):
         raise Invalid(f"{text!r:.60} is not a duration such as PT15M", field=field, rule="ISO 8601 duration")

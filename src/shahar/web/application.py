@@ -1,10 +1,11 @@
 """The ASGI application: what happens to a request, in which order.
 
-    observe (count, time, log)  ->  identify  ->  rates  ->  route  ->  right  ->  body  ->  handler  ->  problem (errors become answers)
+    observe (count, time, log)  ->  identify  ->  rates  ->  route  ->  right  ->  body  ->  handler  ->  problem
+    (errors become answers)
 
-Promises: every request is counted once and answered once, whatever happens inside; a body is read only after its sender is known and
-allowed, and never beyond its bound; an error of a handler cannot stop the server.
-Does not: know what a handler does. Pages and streams are Starlette's, under the same order.
+Promises: every request is counted once and answered once, whatever happens inside; a body is read only after its sender
+is known and allowed, and never beyond its bound; an error of a handler cannot stop the server. Does not: know what a
+handler does. Pages and streams are Starlette's, under the same order.
 """
 
 from __future__ import annotations
@@ -64,7 +65,12 @@ class Figures:
         """Counters on a registry."""
         return cls(
             Counter("shahar_http_requests", "Requests by status", ["status"], registry=registry),
-            Histogram("shahar_http_seconds", "Time to answer", registry=registry, buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10)),
+            Histogram(
+                "shahar_http_seconds",
+                "Time to answer",
+                registry=registry,
+                buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
+            ),
         )
 
 
@@ -149,7 +155,16 @@ class Application:
         body = await _body(receive, headers, route.body_bytes) if route.method in {"POST", "PATCH", "PUT"} else b""
         headers[":query"] = scope["query_string"].decode("latin-1")
         request = Request(
-            scope["method"], scope["path"], args, Params(scope["query_string"]), headers, body, actor, tenant, at, self.parts
+            scope["method"],
+            scope["path"],
+            args,
+            Params(scope["query_string"]),
+            headers,
+            body,
+            actor,
+            tenant,
+            at,
+            self.parts,
         )
         response = await route.handler(request)
         if tenant:
@@ -172,7 +187,9 @@ class Application:
         methods, args = found
         route = methods.get(scope["method"])
         if route is None or (args and args[-1] == "" and (len(args) > 1 or route.method == "DELETE")):
-            raise WrongMethod(f"{scope['method']} is not for {scope['path']:.200}", field="method", rule=", ".join(sorted(methods)))
+            raise WrongMethod(
+                f"{scope['method']} is not for {scope['path']:.200}", field="method", rule=", ".join(sorted(methods))
+            )
         return route, args
 
 
@@ -191,7 +208,9 @@ def _tenant(headers: dict[str, str]) -> str:
     if name in {"", "default"}:
         return ""
     if not _TENANT.fullmatch(name):
-        raise Malformed(f"{name!r:.80} is not a tenant's name", field="NGSILD-Tenant", rule="letters, digits, _ . - and at most 63")
+        raise Malformed(
+            f"{name!r:.80} is not a tenant's name", field="NGSILD-Tenant", rule="letters, digits, _ . - and at most 63"
+        )
     return name
 
 
@@ -230,13 +249,21 @@ async def _lifespan(receive: Receive, send: Send) -> None:
             return
 
 
-# -- pages, files, streams: Starlette's part, under the same rights ------------------------------------------------------------
+# -- pages, files, streams: Starlette's part, under the same rights
+# ------------------------------------------------------------
 
 
-def pages(tables: Sequence[Table], folders: Mapping[str, Path], registry: CollectorRegistry, ready: Callable[[], Mapping[str, bool]]) -> Starlette:
-    """Everything that is not hot: the page tables (methods, path, endpoint, right), static folders, health and metrics."""
+def pages(
+    tables: Sequence[Table],
+    folders: Mapping[str, Path],
+    registry: CollectorRegistry,
+    ready: Callable[[], Mapping[str, bool]],
+) -> Starlette:
+    """All that is not hot: the page tables (methods, path, endpoint, right), static folders, health and metrics."""
     routes: list[BaseRoute] = [
-        StarletteRoute(path, guarded(endpoint, right), methods=list(methods)) for table in tables for methods, path, endpoint, right in table
+        StarletteRoute(path, guarded(endpoint, right), methods=list(methods))
+        for table in tables
+        for methods, path, endpoint, right in table
     ]
     routes += [
         StarletteRoute("/health", health),
@@ -244,7 +271,10 @@ def pages(tables: Sequence[Table], folders: Mapping[str, Path], registry: Collec
         StarletteRoute("/metrics", guarded(_metrics(registry), ("read", "metrics"))),
     ]
     routes += [Mount(path, StaticFiles(directory=folder)) for path, folder in folders.items() if folder.is_dir()]
-    return Starlette(routes=routes, exception_handlers={ShaharError: _problem, 404: _nothing, 405: _nothing})
+    return Starlette(
+        routes=routes,
+        exception_handlers={ShaharError: _problem, problem.LOOKED_FOR: _nothing, problem.OTHER_METHOD: _nothing},
+    )
 
 
 def guarded(endpoint: Endpoint, right: tuple[Act, str] | None) -> Endpoint:
@@ -271,11 +301,15 @@ async def _problem(request: StarletteRequest, failure: Exception) -> StarletteRe
 
 async def _nothing(request: StarletteRequest, failure: Exception) -> StarletteResponse:
     kind = NotFound if getattr(failure, "status_code", problem.LOOKED_FOR) == problem.LOOKED_FOR else WrongMethod
-    return _dressed(problem.answer(kind(f"there is nothing at {request.url.path:.200} for {request.method}", field="path")))
+    return _dressed(
+        problem.answer(kind(f"there is nothing at {request.url.path:.200} for {request.method}", field="path"))
+    )
 
 
 def _dressed(answer: Response) -> StarletteResponse:
-    return StarletteResponse(answer.body, answer.status, {name.decode(): value.decode() for name, value in answer.headers})
+    return StarletteResponse(
+        answer.body, answer.status, {name.decode(): value.decode() for name, value in answer.headers}
+    )
 
 
 async def health(_request: StarletteRequest) -> StarletteResponse:

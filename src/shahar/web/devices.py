@@ -1,7 +1,8 @@
 """The register of devices over HTTP: /api/devices, and the messages that could not be read.
 
-POST takes {"name", "profile", "entity", "attributes"?, "identifier"?, "through"?, "tenant"?} and answers with the device's key, told this
-once. `attributes` are the entity's standing ones (place, name, source) in any NGSI-LD form; short names are those of the installed systems.
+POST takes {"name", "profile", "entity", "attributes"?, "identifier"?, "through"?, "tenant"?} and answers with the
+device's key, told this once. `attributes` are the entity's standing ones (place, name, source) in any NGSI-LD form;
+short names are those of the installed systems.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ def device_from(body: Any, context: Context) -> Device:
         raise Invalid("a device is a JSON object", field="body", rule="a JSON object")
     for name in body:
         if name not in _MEMBERS:
-            raise Invalid(f"{name!r:.60} is not a member of a device", field=str(name)[:60], rule=", ".join(sorted(_MEMBERS)))
+            raise Invalid(
+                f"{name!r:.60} is not a member of a device", field=str(name)[:60], rule=", ".join(sorted(_MEMBERS))
+            )
     for name in ("name", "profile", "entity"):
         if not isinstance(body.get(name), str) or not body[name]:
             raise Invalid(f"a device needs {name}", field=name, rule="a text that is not empty")
@@ -83,7 +86,14 @@ async def every(request: Request) -> Response:
     """GET /api/devices: each device without its secrets."""
     demand(request.scope["shahar.actor"], Target("read", "devices"))
     shown = [
-        {"name": one.name, "profile": one.profile, "entity": one.entity, "tenant": one.tenant, "identifier": one.identifier, "through": one.through}
+        {
+            "name": one.name,
+            "profile": one.profile,
+            "entity": one.entity,
+            "tenant": one.tenant,
+            "identifier": one.identifier,
+            "through": one.through,
+        }
         for one in _devices(request).every()
     ]
     return _json(shown)

@@ -1,9 +1,9 @@
 """GET /docs: the interfaces on one calm page, with examples that work against the server that shows them.
 
-For: whoever writes the first program against a city. The prose is in the page's language, code and tables of bounds in
-English.
-Promises: each example carries this server's own address, and types and attributes of the systems that are installed; the
-bounds are those that are kept (values/bounds).
+For: whoever writes the first program against a city. The prose is in the page's language, code and tables of bounds
+in English.
+Promises: each example carries this server's own address, and types and attributes of the systems that are installed;
+the bounds are those that are kept (values/bounds).
 Does not: describe every operation of the standard (ETSI GS CIM 009 does), nor show anything that is not carried.
 """
 
@@ -57,7 +57,9 @@ async def show(request: Request) -> Response:
 def docs_page(
     city: City, language: str, catalogue: Catalogue, server: Server, at: Instant, *, open_to_all: bool
 ) -> str:
-    """The page as HTML. `at`: the city's present, for the instants in the examples; `open_to_all`: reading needs no key."""
+    """The page as HTML. `at`: the city's present, for the instants in the examples; `open_to_all`: reading needs no
+    key.
+    """
     return paper.render(
         "docs.html",
         city,
@@ -65,7 +67,9 @@ def docs_page(
         "/docs",
         open_to_all=open_to_all,
         examples=examples(city, catalogue, server, at),
-        models=[_told(system.key, model, language, catalogue) for system in catalogue.systems for model in system.models],
+        models=[
+            _told(system.key, model, language, catalogue) for system in catalogue.systems for model in system.models
+        ],
         bounds=_bounds(),
     )
 
@@ -121,7 +125,8 @@ def examples(city: City, catalogue: Catalogue, server: Server, at: Instant) -> d
             f"-t up/{DEVICE}",
             f"-m '{message}'",
         ),
-        "watch": "\n".join(f"curl -s {server.http}/{name}" for name in ("health", "ready", "metrics")),
+        "watch": f"curl -s {server.http}/health\ncurl -s {server.http}/ready\n"
+        + _lines(f"curl -s {server.http}/metrics", '-H "Authorization: Bearer $KEY"'),
     }
 
 

@@ -1,8 +1,8 @@
 """One request and its answer on the hot path, as plain records over raw ASGI.
 
-For: /ngsi-ld/v1 and /intake, where a framework's request object would cost a third of the time. Pages and streams are Starlette's.
-Promises: a body is read whole and bounded before anyone sees it; parameters are decoded once, and one that no one asked for is refused.
-Source: ASGI 3.0; ETSI GS CIM 009 clause 6.3.
+For: /ngsi-ld/v1 and /intake, where a framework's request object would cost a third of the time. Pages and streams are
+Starlette's. Promises: a body is read whole and bounded before anyone sees it; parameters are decoded once, and one that
+no one asked for is refused. Source: ASGI 3.0; ETSI GS CIM 009 clause 6.3.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ QUERY_BYTES_MAX: Final = 8_192
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the web floor works with, put together by main. `now()` is the city's clock, in the demo the demo's own; `wall()` is the real
+    """What the web floor works with, put together by main. `now()` is the city's clock, in the demo the demo's own;
+    `wall()` is the real
     one, by which sessions, links and rates are counted."""
 
     now: Callable[[], Instant]
@@ -100,7 +101,9 @@ class Params:
         if value is None:
             return default
         if not value.isascii() or not value.isdigit() or not least <= int(value[:10]) <= most:
-            raise Invalid(f"parameter {name} is a whole number from {least} to {most}", field=name, rule=f"{least} to {most}")
+            raise Invalid(
+                f"parameter {name} is a whole number from {least} to {most}", field=name, rule=f"{least} to {most}"
+            )
         return int(value)
 
     def done(self, later: frozenset[str] = frozenset()) -> None:
@@ -108,7 +111,9 @@ class Params:
         for name in self._given:
             if name in later:
                 raise NotCarried(f"parameter {name} is not carried yet", field=name)
-            raise Malformed(f"parameter {name!r:.60} is not known here", field=name[:60], rule="a parameter of this operation")
+            raise Malformed(
+                f"parameter {name!r:.60} is not known here", field=name[:60], rule="a parameter of this operation"
+            )
 
 
 def _decode(raw: bytes) -> str:
@@ -163,6 +168,8 @@ class Response:
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def json_response(status: int, document: Any, media_type: str = JSON, headers: list[tuple[bytes, bytes]] | None = None) -> Response:
+def json_response(
+    status: int, document: Any, media_type: str = JSON, headers: list[tuple[bytes, bytes]] | None = None
+) -> Response:
     """An answer with a JSON body."""
     return Response(status, orjson.dumps(document), [(b"content-type", media_type.encode()), *(headers or ())])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -11,13 +12,23 @@ from prometheus_client.registry import Collector
 from shahar.services.devices import Devices
 from shahar.services.runner import Runner
 from shahar.services.subscriptions import Subscriptions
-from shahar.store.db import Database
+
+
+class Store(Protocol):
+    """What is read of the store."""
+
+    @property
+    def counters(self) -> Any:
+        """Commits, works, rollbacks and the seconds spent in the writer, since the start."""
+
+    def wal_pages(self) -> int:
+        """Pages in the write-ahead log."""
 
 
 class _Figures(Collector):
     """Reads the parts' counters when it is asked."""
 
-    def __init__(self, db: Database, devices: Devices) -> None:
+    def __init__(self, db: Store, devices: Devices) -> None:
         self.db, self.devices = db, devices
 
     def collect(self) -> Iterator[Metric]:
@@ -25,7 +36,9 @@ class _Figures(Collector):
         counters = self.db.counters
         yield CounterMetricFamily("shahar_store_commits", "Transactions made durable", counters.commits)
         yield CounterMetricFamily("shahar_store_works", "Changes handed to the writer", counters.works)
-        yield CounterMetricFamily("shahar_store_rollbacks", "Groups undone and done again one by one", counters.rollbacks)
+        yield CounterMetricFamily(
+            "shahar_store_rollbacks", "Groups undone and done again one by one", counters.rollbacks
+        )
         yield CounterMetricFamily("shahar_store_commit_seconds", "Time in the writer", counters.commit_s)
         yield GaugeMetricFamily("shahar_store_wal_pages", "Pages in the write-ahead log", self.db.wal_pages())
         messages = CounterMetricFamily("shahar_device_messages", "What came of devices' messages", labels=["outcome"])
@@ -34,6 +47,8 @@ class _Figures(Collector):
         yield messages
 
 
-def register(registry: CollectorRegistry, db: Database, devices: Devices, _runner: Runner, _subscriptions: Subscriptions) -> None:
+def register(
+    registry: CollectorRegistry, db: Store, devices: Devices, _runner: Runner, _subscriptions: Subscriptions
+) -> None:
     """Put the parts' figures on a registry."""
     registry.register(_Figures(db, devices))

@@ -1,7 +1,7 @@
 """POST /intake/{device}: a device's message over HTTP, answered only when its readings are durable.
 
-The body is what the device's profile says (an envelope of a network server, or plain JSON). The credential is the device's own key, or a
-key that may write intake.
+The body is what the device's profile says (an envelope of a network server, or plain JSON). The credential is the
+device's own key, or a key that may write intake.
 """
 
 from __future__ import annotations

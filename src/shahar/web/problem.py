@@ -1,8 +1,9 @@
-"""Errors become answers here and nowhere else: RFC 7807 problem documents with the standard's types; the only room that knows status codes.
+"""Errors become answers here and nowhere else: RFC 7807 problem documents with the standard's types; the only room that
+knows status codes.
 
-Promises: an error of the house keeps its sentence, field and rule; anything else is Broken, is logged once with its place, and tells the
-caller nothing of our insides.
-Source: RFC 7807; ETSI GS CIM 009 clauses 5.5.2 and 6.3.2 (error types and their status codes).
+Promises: an error of the house keeps its sentence, field and rule; anything else is Broken, is logged once with its
+place, and tells the caller nothing of our insides. Source: RFC 7807; ETSI GS CIM 009 clauses 5.5.2 and 6.3.2 (error
+types and their status codes).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ log = structlog.get_logger(__name__)
 
 PROBLEM_JSON: Final = "application/problem+json"
 LOOKED_FOR: Final = 404
-REFUSED: Final = 400
+OTHER_METHOD: Final = 405
 
 _STATUS: Final[dict[type[errors.ShaharError], int]] = {
     errors.Invalid: 400,

@@ -168,10 +168,11 @@ def _chart(city: City, air: AirNow, language: str, valued: Callable[[float], str
 def _stations(city: City, air: AirNow, language: str, steps: list[dict[str, str]]) -> list[dict[str, Any]]:
     """The stations, each with its bar on one common scale (percent of its length)."""
     most = max([value for _, value, *_ in air.stations] + [(air.limit or 0) * 1.25, 1e-9])
+    decimals = 0 if most >= 100 else 1  # the same for all, so that they can be compared down the column
     return [
         {
             "name": words.name_in(name, language),
-            "value": words.number(value, language),
+            "value": words.number(value, language, decimals),
             "share": round(100 * max(value, 0) / most, 1),
             "tick": None if air.limit is None else round(100 * air.limit / most, 1),
             "state": view.state_of_step(step),

@@ -1,4 +1,5 @@
-"""The whole URL map as one table. Which right an address asks for stands beside it; an address that is not here does not exist.
+"""The whole URL map as one table. Which right an address asks for stands beside it; an address that is not here does
+not exist.
 
 `HOT` are handled over raw ASGI (web/exchange.py); the order of what happens before a handler is in web/application.py.
 Source: ETSI GS CIM 009 clause 6.2 (resource structure).
@@ -21,7 +22,8 @@ ROOT: Final = "/ngsi-ld/v1"
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One address and method. `path` has `{}` where a segment is an argument; `act` on `resource` is the right that is asked for.
+    """One address and method. `path` has `{}` where a segment is an argument; `act` on `resource` is the right that is
+    asked for.
 
     `typed`: the right is held against the types of the entities concerned by the handler itself.
     """

@@ -82,7 +82,7 @@ def test_it_never_goes_back_and_never_passes_the_latest_wall_clock(behind: int, 
 
 
 @given(behind=st.integers(DAY, 40 * DAY), speed=speeds, steps=st.lists(st.integers(0, DAY), max_size=30))
-def test_it_goes_speed_times_as_far_as_a_steady_wall_clock_or_with_it(behind: int, speed: float, steps: list[int]) -> None:
+def test_it_goes_speed_times_as_fast_as_a_steady_wall_or_with_it(behind: int, speed: float, steps: list[int]) -> None:
     wall = Wall()
     clock = Clock(wall, WALL - behind, speed)
     met = False

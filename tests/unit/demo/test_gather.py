@@ -32,8 +32,9 @@ OUTLINES = {
     ]
 }
 HELIUM = {
-    "reported_at": 1683158976238, "name": "EMS", "dev_eui": "A8", "devaddr": "00", "fcnt": 1, "port": 5, "payload": "AQ==",
-    "metadata": {"rx_delay": 1}, "hotspots": [{"rssi": -119, "snr": 1, "lat": 45}, {"rssi": -99, "snr": 2, "lat": 46}],
+    "reported_at": 1683158976238, "name": "EMS", "dev_eui": "A8", "devaddr": "00", "fcnt": 1, "port": 5,
+    "payload": "AQ==", "metadata": {"rx_delay": 1},
+    "hotspots": [{"rssi": -119, "snr": 1, "lat": 45}, {"rssi": -99, "snr": 2, "lat": 46}],
 }  # fmt: skip
 EVENT: dict[str, Any] = {
     "_timestamp": 1687565315450, "deviceName": "W", "devEUI": "d1", "fCnt": 1, "fPort": 3, "data": "50", "txInfo": {},

@@ -19,7 +19,11 @@ def prop(value: Any, **more: Any) -> dict[str, Any]:
 
 def fragment(**attrs: Any) -> dict[str, Any]:
     """A fragment of type T with these instances."""
-    return {"id": ID, "type": ["T"], "attrs": {iri: listed if isinstance(listed, list) else [listed] for iri, listed in attrs.items()}}
+    return {
+        "id": ID,
+        "type": ["T"],
+        "attrs": {iri: listed if isinstance(listed, list) else [listed] for iri, listed in attrs.items()},
+    }
 
 
 def made(**attrs: Any) -> dict[str, Any]:
@@ -40,7 +44,9 @@ def test_creating_twice_is_refused() -> None:
         apply(Change("create", ID, fragment(a=prop(1))), made(a=prop(1)), 20)
 
 
-@pytest.mark.parametrize("kind", ["replace", "append", "update", "merge", "partial", "replace_attr", "delete_attr", "delete"])
+@pytest.mark.parametrize(
+    "kind", ["replace", "append", "update", "merge", "partial", "replace_attr", "delete_attr", "delete"]
+)
 def test_what_is_not_there_cannot_be_changed(kind: Any) -> None:
     with pytest.raises(NotFound):
         apply(Change(kind, ID, fragment(a=prop(1)), attr="a"), None, 20)
@@ -79,7 +85,9 @@ def test_the_old_document_is_left_as_it_was() -> None:
 
 def test_merging_goes_into_values_and_null_deletes() -> None:
     before = made(a=prop({"x": 1, "y": 1}), b=prop(2))
-    applied = apply(Change("merge", ID, fragment(a=prop({"y": "urn:ngsi-ld:null", "z": 3}), b=prop("urn:ngsi-ld:null"))), before, 20)
+    applied = apply(
+        Change("merge", ID, fragment(a=prop({"y": "urn:ngsi-ld:null", "z": 3}), b=prop("urn:ngsi-ld:null"))), before, 20
+    )
     assert values(applied.doc) == {"a": [{"x": 1, "z": 3}]}
     assert [iri for iri, _ in applied.gone] == ["b"]
 
@@ -102,7 +110,11 @@ def test_replacing_names_what_is_gone() -> None:
 
 def test_a_partial_update_of_another_type_is_refused() -> None:
     with pytest.raises(Invalid):
-        apply(Change("partial", ID, fragment(a={"type": "Relationship", "object": "urn:x:y"}), attr="a"), made(a=prop(1)), 20)
+        apply(
+            Change("partial", ID, fragment(a={"type": "Relationship", "object": "urn:x:y"}), attr="a"),
+            made(a=prop(1)),
+            20,
+        )
 
 
 def test_a_reading_told_twice_changes_nothing() -> None:

@@ -56,7 +56,10 @@ def test_a_term_of_the_default_vocabulary_hidden_by_the_user_is_written_with_its
 
 
 def test_a_remote_context_is_taken_from_the_documents() -> None:
-    documents = {"https://a.example/c": ["https://a.example/d", {"x": "https://x.example/x"}], "https://a.example/d": {"y": "https://y.example/y"}}
+    documents = {
+        "https://a.example/c": ["https://a.example/d", {"x": "https://x.example/x"}],
+        "https://a.example/d": {"y": "https://y.example/y"},
+    }
     compiled = compile_context("https://a.example/c", documents)
     assert (compiled.expand("x"), compiled.expand("y")) == ("https://x.example/x", "https://y.example/y")
 

@@ -37,11 +37,17 @@ def parse(**attributes: Any) -> dict[str, Any]:
         ({"json": {"a": None}}, {"type": "JsonProperty", "json": {"a": None}}),
         ({"valueList": [1, 2]}, {"type": "ListProperty", "valueList": [1, 2]}),
         ({"objectList": ["urn:a:b"]}, {"type": "ListRelationship", "objectList": ["urn:a:b"]}),
-        ({"type": "Point", "coordinates": [69.2, 41.3]}, {"type": "GeoProperty", "value": {"type": "Point", "coordinates": [69.2, 41.3]}}),
+        (
+            {"type": "Point", "coordinates": [69.2, 41.3]},
+            {"type": "GeoProperty", "value": {"type": "Point", "coordinates": [69.2, 41.3]}},
+        ),
         ({"value": 5, "unitCode": "CEL"}, {"type": "Property", "value": 5, "unitCode": "CEL"}),
         ({"value": 1, "observedAt": "1970-01-01T00:00:01Z"}, {"type": "Property", "value": 1, "observedAt": 1_000_000}),
         ({"value": 1, "createdAt": "2020-01-01T00:00:00Z"}, {"type": "Property", "value": 1}),
-        ({"value": 1, "by": {"value": 2}}, {"type": "Property", "value": 1, "attrs": {D + "by": [{"type": "Property", "value": 2}]}}),
+        (
+            {"value": 1, "by": {"value": 2}},
+            {"type": "Property", "value": 1, "attrs": {D + "by": [{"type": "Property", "value": 2}]}},
+        ),
     ],
 )
 def test_every_form_of_an_attribute_is_one_instance(given: Any, instance: dict[str, Any]) -> None:
@@ -73,7 +79,10 @@ def test_what_is_no_attribute_is_refused_by_name(given: Any) -> None:
     assert refusal.value.rule
 
 
-@pytest.mark.parametrize("body", [[], 5, {"type": "T"}, {"id": "x", "type": "T"}, {"id": "urn:a:b", "type": ""}, {"id": "urn:a:b", "type": []}])
+@pytest.mark.parametrize(
+    "body",
+    [[], 5, {"type": "T"}, {"id": "x", "type": "T"}, {"id": "urn:a:b", "type": ""}, {"id": "urn:a:b", "type": []}],
+)
 def test_an_entity_needs_an_id_and_types_that_are_names(body: Any) -> None:
     with pytest.raises(Invalid):
         parse_entity(body, CORE)
@@ -96,13 +105,27 @@ def test_deep_sub_attributes_are_refused() -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["type", "value", "object", "languageMap", "a", "observedAt"]) | st.text(max_size=5), inner, max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["type", "value", "object", "languageMap", "a", "observedAt"]) | st.text(max_size=5),
+            inner,
+            max_size=4,
+        )
+    ),
     max_leaves=12,
 )
 
 
-@given(st.dictionaries(st.text(max_size=8), json_values, max_size=4), st.sampled_from([CREATE, PATCH, Reading(simplified=True), Reading(nulls=True, partial=True)]))
+@given(
+    st.dictionaries(st.text(max_size=8), json_values, max_size=4),
+    st.sampled_from([CREATE, PATCH, Reading(simplified=True), Reading(nulls=True, partial=True)]),
+)
 def test_whatever_comes_is_a_document_or_invalid(body: dict[str, Any], reading: Reading) -> None:
     try:
         doc = parse_entity({"type": "T", **body, "id": "urn:a:b"}, CORE, reading, entity_id="urn:a:b")

@@ -393,7 +393,7 @@ def parse_scope(text: str, *, field: str = "scopeQ") -> Node:
     def leaf(_: int) -> Node:
         found = reader.take(_SCOPE)
         if not found:
-            reader.fail("a scope such as /Toshkent/+/Park or /Toshkent/#")
+            reader.fail("a scope such as /city/+/park or /city/#")
         levels = tuple(found.group(1).split("/")) if found.group(1) else ()
         return ScopeIs(levels, below=bool(found.group(2) or found.group(3)))
 

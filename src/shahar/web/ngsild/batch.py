@@ -1,6 +1,8 @@
-"""Batches: /entityOperations/create, upsert, update, merge, delete. Each entity succeeds or fails for itself; one transaction for all.
+"""Batches: /entityOperations/create, upsert, update, merge, delete. Each entity succeeds or fails for itself; one
+transaction for all.
 
-Source: ETSI GS CIM 009 clauses 5.6.7 to 5.6.10, 5.6.20, 6.14 to 6.17, 6.31; the 207 body is BatchOperationResult (5.2.16).
+Source: ETSI GS CIM 009 clauses 5.6.7 to 5.6.10, 5.6.20, 6.14 to 6.17, 6.31; the 207 body is BatchOperationResult
+(5.2.16).
 """
 
 from __future__ import annotations
@@ -82,13 +84,17 @@ async def _wishes(request: Request, kind: Kind, reading: Reading) -> list[Wish]:
     """One wish for each entity of the body; what cannot be read becomes an error in its place."""
     wishes: list[Wish] = []
     if request.media_type == LD_JSON and linked_context(request) is not None:
-        raise Invalid("application/ld+json carries its @context in the body, not in Link", field="Link", rule="clause 6.3.5")
+        raise Invalid(
+            "application/ld+json carries its @context in the body, not in Link", field="Link", rule="clause 6.3.5"
+        )
     shared = None if request.media_type == LD_JSON else await context_of(request, [])
     for body in _listed(body_of(request)):
         entity_id = str(body.get("id", body.get("@id", ""))) if isinstance(body, dict) else ""
         try:
             if shared is not None and isinstance(body, dict) and "@context" in body:
-                raise Invalid("application/json takes its @context from the Link header", field="@context", rule="clause 6.3.5")
+                raise Invalid(
+                    "application/json takes its @context from the Link header", field="@context", rule="clause 6.3.5"
+                )
             context = shared if shared is not None else await context_of(request, body)
             doc = parse_entity(body, context, reading)
             access.demand(request.actor, access.Target("write", "entities", request.tenant, tuple(doc.get("type", ()))))
@@ -98,7 +104,9 @@ async def _wishes(request: Request, kind: Kind, reading: Reading) -> list[Wish]:
     return wishes
 
 
-async def _run(request: Request, wishes: Sequence[Wish], *, update: bool = False) -> list[tuple[str, Applied | ShaharError]]:
+async def _run(
+    request: Request, wishes: Sequence[Wish], *, update: bool = False
+) -> list[tuple[str, Applied | ShaharError]]:
     """What came of each wish, in order."""
     tried = [wish for wish in wishes if isinstance(wish, Change)]
     outcomes = iter(await request.parts.broker.apply(request.tenant, tried, request.at, update=update))
@@ -113,11 +121,19 @@ def _answer(results: list[tuple[str, Applied | ShaharError]], good: Response) ->
         return good
     errors = [{"entityId": entity_id, "error": document_of(problem)} for entity_id, problem in failed]
     errors += [
-        {"entityId": entity_id, "error": document_of(Invalid("; ".join(f"{iri}: {why}" for iri, why in outcome.missed), field="attrs"))}
+        {
+            "entityId": entity_id,
+            "error": document_of(Invalid("; ".join(f"{iri}: {why}" for iri, why in outcome.missed), field="attrs")),
+        }
         for entity_id, outcome in partly
     ]
     bad = {entity_id for entity_id, _ in partly}
     return json_response(
         207,
-        {"success": [entity_id for entity_id, outcome in results if isinstance(outcome, Applied) and entity_id not in bad], "errors": errors},
+        {
+            "success": [
+                entity_id for entity_id, outcome in results if isinstance(outcome, Applied) and entity_id not in bad
+            ],
+            "errors": errors,
+        },
     )

@@ -1,8 +1,8 @@
 """The past: GET /temporal/entities and GET /temporal/entities/{id}.
 
-Carried: timerel, timeAt, endTimeAt, timeproperty, lastN, temporalValues, and the selectors of a query. Aggregation and temporal writing
-are the standard's and come with the whole of it; they answer NotCarried until then.
-Source: ETSI GS CIM 009 clauses 4.11, 5.7.3, 5.7.4, 6.18, 6.19.
+Carried: timerel, timeAt, endTimeAt, timeproperty, lastN, temporalValues, and the selectors of a query. Aggregation and
+temporal writing are the standard's and come with the whole of it; they answer NotCarried until then. Source: ETSI GS
+CIM 009 clauses 4.11, 5.7.3, 5.7.4, 6.18, 6.19.
 """
 
 from __future__ import annotations
@@ -78,11 +78,15 @@ async def find(request: Request) -> Response:
     query = query_of(request, context)
     view = view_of(request, context, temporal=True)
     if "timerel" not in request.params:
-        raise Invalid("a temporal query needs timerel and timeAt", field="timerel", rule="ETSI GS CIM 009 clause 5.7.4.4")
+        raise Invalid(
+            "a temporal query needs timerel and timeAt", field="timerel", rule="ETSI GS CIM 009 clause 5.7.4.4"
+        )
     return await _answer(request, kind, context, query, view, values)
 
 
-async def _answer(request: Request, kind: str, context: Context, query: Query, view: render.View, values: bool) -> Response:
+async def _answer(
+    request: Request, kind: str, context: Context, query: Query, view: render.View, values: bool
+) -> Response:
     span = span_of(request.params)
     limit = request.params.number("limit", 20, 0, PAGE_LIMIT)
     offset = request.params.number("offset", 0, 0, PAGE_OFFSET)
