@@ -49,7 +49,7 @@ from shahar.values.instants import Instant
 from shahar.web import accounts as account_pages
 from shahar.web import devices as device_pages
 from shahar.web import docs, figures, operations, resident
-from shahar.web.application import Application, pages
+from shahar.web.application import Application, Table, pages
 from shahar.web.exchange import Parts
 from shahar.web.operations import Operations
 from shahar.web.rates import Rates
@@ -216,7 +216,7 @@ async def run(settings: Settings, scene: Scene) -> None:
         def ready() -> Mapping[str, bool]:
             return {"store": db.running()} | ({"mqtt": consumer.running()} if consumer else {})
 
-        tables = (account_pages.ROUTES, device_pages.ROUTES, operations.ROUTES, resident.ROUTES, docs.ROUTES)
+        tables: tuple[Table, ...] = (account_pages.ROUTES, device_pages.ROUTES, operations.ROUTES, resident.ROUTES, docs.ROUTES)
         folders = {
             "/ops/static": STATIC / "ops",
             "/ops/map": STATIC / "map",

@@ -339,7 +339,7 @@ def test_a_queue_that_overflows_is_read_again_from_the_journal(tmp_path: Path, m
     monkeypatch.setattr(service, "NOTIFICATION_QUEUE", 10)
 
     async def work(receiver: Receiver) -> None:
-        receiver.delay_s = 0.001
+        receiver.delay_s = 0.3
         async with City(tmp_path) as city:
             made = await city.subscribe(receiver.uri)
             ids = [f"urn:ngsi-ld:Station:{number}" for number in range(7)]
@@ -349,6 +349,7 @@ def test_a_queue_that_overflows_is_read_again_from_the_journal(tmp_path: Path, m
                 spilled |= not city.subs._lanes["", made].live
                 assert len(city.subs._lanes["", made].waiting) <= 10
             assert spilled
+            receiver.delay_s = 0.0
             await until(lambda: len(receiver.got) >= 420, 20)
             for one in ids:
                 assert receiver.values(one) == list(range(60))

@@ -18,6 +18,9 @@ from shahar.values.errors import Invalid
 HOME: Final = "1726"
 """SOATO code of the unit whose measurements are replayed: Tashkent city."""
 WEATHER: Final = "urn:ngsi-ld:WeatherObserved:tashkent-era5"
+WEATHER_TILES: Final = ("air.temperature", "air.wind")
+"""The indicators that have nothing to say when the weather has not."""
+TIMEZONE: Final = "Asia/Tashkent"
 TAGS: Final = ("uz", "uz-Cyrl", "ru", "kaa", "en")
 
 NOTICE: Final[Words] = {
@@ -103,17 +106,23 @@ def city() -> City:
     row = _rows()[HOME]
     stations = series.table_of("air/stations.csv")
     west, south, east, north = (float(row[side]) for side in ("west", "south", "east", "north"))
-    lons, lats = [float(one["lon"]) for one in stations], [float(one["lat"]) for one in stations]
+    lons, lats = ([float(one[side]) for one in stations] for side in ("lon", "lat"))
     return City(
         name={"uz": "Toshkent", "uz-Cyrl": "Тошкент", "ru": "Ташкент", "kaa": "Tashkent", "en": "Tashkent"},
-        bbox=(min(west, *lons), min(south, *lats), max(east, *lons), max(north, *lats)),
+        timezone=TIMEZONE,
+        bbox=_wider(min(west, *lons), min(south, *lats), max(east, *lons), max(north, *lats)),
         soato=HOME,
         units=units(),
         attribution=ATTRIBUTION,
         notice=NOTICE,
         demo=True,
-        settings={"seasons": {WEATHER: _season()}},
+        settings={"seasons": {WEATHER: _season()}, "notes": dict.fromkeys(WEATHER_TILES, OFF_SEASON)},
     )
+
+
+def _wider(west: float, south: float, east: float, north: float) -> tuple[float, float, float, float]:
+    """A box with half a kilometre around it, so that no object lies on its edge."""
+    return round(west - 0.006, 4), round(south - 0.005, 4), round(east + 0.006, 4), round(north + 0.005, 4)
 
 
 def _season() -> dict[str, Any]:
@@ -131,7 +140,8 @@ def city_of(soato: str) -> City:
     lon, lat = float(row["town_lon"]), float(row["town_lat"])
     return City(
         name=_words(row, "town_"),
-        bbox=(round(lon - 0.09, 4), round(lat - 0.06, 4), round(lon + 0.09, 4), round(lat + 0.06, 4)),
+        timezone=TIMEZONE,
+        bbox=_wider(lon - 0.09, lat - 0.06, lon + 0.09, lat + 0.06),
         soato=code,
         units=units(code),
         attribution=(OUTLINES,),

@@ -37,6 +37,8 @@ _FIRST_WAIT_S: Final = 0.25
 _LONGEST_WAIT_S: Final = 10.0
 _KEEPALIVE_S: Final = 30
 _MQTT_311: Final = 4
+_EVERYWHERE: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Where a broker that listens on all addresses is reached from here."""
 _NO_RETRIES: Final = -2  # -1 is "for ever" in gmqtt, and its 0 still allows one
 
 _log = structlog.get_logger(__name__)
@@ -45,12 +47,9 @@ _log = structlog.get_logger(__name__)
 class Replay:
     """The speaking devices of one stage; `keys` as `stage.prepare` gave them."""
 
-    def __init__(
-        self, stage: Stage, keys: Keys, clock: Clock, *, host: str, port: int, tick_s: float = 0.5
-    ) -> None:
+    def __init__(self, stage: Stage, keys: Keys, clock: Clock, *, host: str, port: int, tick_s: float = 0.5) -> None:
         self._stage, self._clock, self._tick_s = stage, clock, tick_s
-        reach = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # where it listens on all addresses
-        self._radios = {name: _Radio(name, key, reach, port) for name, key in keys.items()}
+        self._radios = {name: _Radio(name, key, _EVERYWHERE.get(host, host), port) for name, key in keys.items()}
         self._task: asyncio.Task[None] | None = None
         self._saved_s = 0.0
         self._wait_s = 0.0

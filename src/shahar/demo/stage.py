@@ -82,7 +82,7 @@ class Stage:
 def enter(folder: Path, region: str, wall: Instant, *, history: Instant = HISTORY) -> Stage:
     """The demo in FOLDER/demo, made when there is none; Invalid.
 
-    `region`: "" is the real one, else a unit's SOATO code. `history`: how much, in microseconds, is loaded before it begins.
+    `region`: "" is the real one, else a unit's SOATO code. `history`: how much is loaded before it begins.
     """
     home, region = folder / "demo", city.region(region)
     home.mkdir(parents=True, exist_ok=True, mode=0o700)

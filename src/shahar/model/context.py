@@ -14,12 +14,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from shahar.model.terms import CORE_PATTERN, CORE_TERMS, DEFAULT_VOCABULARY
+from shahar.values.bounds import CONTEXT_LEVELS, CONTEXT_TERMS, CONTEXTS_PER_REQUEST, NAME_CHARS
 from shahar.values.errors import ContextUnavailable, Invalid
 
-CONTEXTS_MAX: Final = 32
-TERMS_MAX: Final = 20_000
-NAME_MAX: Final = 1_024
 _CACHE_MAX: Final = 10_000
+_INCLUDED_MAX: Final = 4 * CONTEXTS_PER_REQUEST
 _FORBIDDEN: Final = frozenset("<>\"'=;(){}[]|\\^` \t\r\n\0")
 _CORE_PREFIXES: Final = ("ngsi-ld", "geojson")
 _GEN_DELIMS: Final = tuple(":/?#[]@")
@@ -82,7 +81,7 @@ class Context:
 
 def check_name(name: object) -> None:
     """Invalid when a name has no character, too many, or one that the standard keeps for itself."""
-    if not isinstance(name, str) or not name or len(name) > NAME_MAX or not _FORBIDDEN.isdisjoint(name):
+    if not isinstance(name, str) or not name or len(name) > NAME_CHARS or not _FORBIDDEN.isdisjoint(name):
         raise Invalid(
             f"{name!r:.80} is not a name", field=str(name)[:80], rule="ETSI GS CIM 009 clause 4.6.2: supported names"
         )
@@ -151,9 +150,11 @@ class _Compiler:
 
     def add(self, source: Source, chain: tuple[str, ...]) -> None:
         self.seen += 1
-        if self.seen > CONTEXTS_MAX or len(chain) > 8:
+        if self.seen > _INCLUDED_MAX or len(chain) > CONTEXT_LEVELS:
             raise Invalid(
-                "too many nested @contexts", field="@context", rule=f"at most {CONTEXTS_MAX} contexts, 8 deep"
+                "too many nested @contexts",
+                field="@context",
+                rule=f"at most {_INCLUDED_MAX} contexts, {CONTEXT_LEVELS} deep",
             )
         if isinstance(source, str):
             self._add_remote(source, chain)
@@ -181,8 +182,8 @@ class _Compiler:
         self.add(self.documents[address], (*chain, address))
 
     def _define(self, local: dict[str, Any]) -> None:
-        if len(local) + len(self.terms) > TERMS_MAX:
-            raise Invalid("too many terms in the @context", field="@context", rule=f"at most {TERMS_MAX} terms")
+        if len(local) + len(self.terms) > CONTEXT_TERMS:
+            raise Invalid("too many terms in the @context", field="@context", rule=f"at most {CONTEXT_TERMS} terms")
         if isinstance(local.get("@vocab"), str):
             self.vocabulary = local["@vocab"]
         for term in local:

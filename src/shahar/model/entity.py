@@ -6,7 +6,7 @@ and an instance is {"type", its value member, "observedAt": at, "unitCode", "dat
 with `createdAt` and `modifiedAt` set by model/change.py. Default instances stand first. Whatever comes in normalised,
 concise or simplified is the same document afterwards.
 
-Promises: raises Invalid naming the field, and nothing else, whatever JSON it is given; a document that it returns can
+Promises: raises Invalid or TooLarge naming the field, and nothing else, whatever JSON it is given; a document that it returns can
 be rendered. Does not: know the current state; fetch an @context; keep createdAt, modifiedAt, deletedAt or instanceId of
 a caller. Source: ETSI GS CIM 009 clauses 4.5.1 to 4.5.4, 5.2.4 to 5.2.8; concise representation 4.5.1; null as
 "urn:ngsi-ld:null" 4.5.0.
@@ -22,16 +22,24 @@ from typing import Any, Final
 
 from shahar.model.context import Context
 from shahar.values import instants, places
-from shahar.values.errors import Invalid
+from shahar.values.bounds import (
+    ATTRIBUTE_INSTANCES,
+    ATTRIBUTE_LEVELS,
+    ENTITY_ATTRIBUTES,
+    ENTITY_SCOPES,
+    ENTITY_TYPES,
+    ID_CHARS,
+    JSON_DEPTH,
+    LANGUAGES,
+    LIST_ITEMS,
+    STRING_BYTES,
+)
+from shahar.values.errors import Invalid, TooLarge
 
 Doc = dict[str, Any]
 Instance = dict[str, Any]
 
 NULL: Final = "urn:ngsi-ld:null"
-DEPTH_MAX: Final = 64
-ATTRIBUTE_DEPTH_MAX: Final = 8
-ATTRIBUTES_MAX: Final = 1_000
-INSTANCES_MAX: Final = 100
 
 VALUE_MEMBER: Final[dict[str, str]] = {
     "Property": "value",
@@ -67,7 +75,6 @@ _MEMBERS: Final = (
     | _DROPPED
 )
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:[^\s<>\"{}|\\^`\x00-\x20]+", re.ASCII)
-_ID_MAX: Final = 2_048
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +93,23 @@ PATCH: Final = Reading(nulls=True)
 
 def check_uri(value: object, field: str) -> str:
     """The value, when it is a URI; Invalid otherwise."""
-    if not isinstance(value, str) or len(value) > _ID_MAX or not _URI.fullmatch(value):
+    if not isinstance(value, str) or len(value) > ID_CHARS or not _URI.fullmatch(value):
         raise Invalid(f"{value!r:.80} is not a URI", field=field, rule="RFC 3986 URI")
     return value
 
 
-def check_depth(value: Any, field: str, left: int = DEPTH_MAX) -> None:
-    """Invalid when a value nests deeper than the bound, or holds a NUL character."""
+def check_depth(value: Any, field: str, left: int = JSON_DEPTH) -> None:
+    """TooLarge when a value nests deeper, or a text or list in it is longer than the bound; Invalid for a NUL in it."""
     if isinstance(value, str):
         if "\0" in value:
             raise Invalid("a NUL character cannot be kept", field=field, rule="no U+0000 in text")
+        if len(value) > STRING_BYTES:
+            raise TooLarge("a text is too long", field=field, rule=f"at most {STRING_BYTES} bytes")
     elif isinstance(value, (dict, list)):
         if left <= 0:
-            raise Invalid("the value nests too deeply", field=field, rule=f"at most {DEPTH_MAX} levels")
+            raise TooLarge("the value nests too deeply", field=field, rule=f"at most {JSON_DEPTH} levels")
+        if isinstance(value, list) and len(value) > LIST_ITEMS:
+            raise TooLarge("a list is too long", field=field, rule=f"at most {LIST_ITEMS} items")
         for member in value.values() if isinstance(value, dict) else value:
             check_depth(member, field, left - 1)
         if isinstance(value, dict) and any("\0" in key for key in value):
@@ -134,8 +145,8 @@ _ENTITY_MEMBERS: Final = frozenset(
 
 def parse_attributes(body: Mapping[str, Any], context: Context, reading: Reading) -> dict[str, list[Instance]]:
     """Every member of `body` that is an attribute, expanded."""
-    if len(body) > ATTRIBUTES_MAX + len(_ENTITY_MEMBERS):
-        raise Invalid("too many attributes", field="body", rule=f"at most {ATTRIBUTES_MAX} attributes")
+    if len(body) > ENTITY_ATTRIBUTES + len(_ENTITY_MEMBERS):
+        raise TooLarge("too many attributes", field="body", rule=f"at most {ENTITY_ATTRIBUTES} attributes")
     attributes: dict[str, list[Instance]] = {}
     for name, given in body.items():
         if name in _ENTITY_MEMBERS:
@@ -150,8 +161,10 @@ def parse_attributes(body: Mapping[str, Any], context: Context, reading: Reading
 def parse_types(kinds: Any, context: Context) -> list[str]:
     """Expanded entity types; Invalid when there is none or one is no name."""
     listed = kinds if isinstance(kinds, list) else [kinds]
-    if not listed or not all(isinstance(kind, str) and kind for kind in listed) or len(listed) > INSTANCES_MAX:
+    if not listed or not all(isinstance(kind, str) and kind for kind in listed):
         raise Invalid("a type is a name or a list of names", field="type", rule="ETSI GS CIM 009 clause 5.2.4")
+    if len(listed) > ENTITY_TYPES:
+        raise TooLarge("too many types", field="type", rule=f"at most {ENTITY_TYPES} types")
     if not {"id", "type"}.isdisjoint(listed):
         raise Invalid("id and type are keywords, not types", field="type", rule="ETSI GS CIM 009 clause 4.6.2")
     return list(dict.fromkeys(context.expand(kind) for kind in listed))
@@ -161,11 +174,13 @@ def _scopes(given: Any, reading: Reading) -> list[str]:
     listed = given if isinstance(given, list) else [given]
     if reading.nulls and listed == [NULL]:
         return []
+    if len(listed) > ENTITY_SCOPES:
+        raise TooLarge("too many scopes", field="scope", rule=f"at most {ENTITY_SCOPES} scopes")
     for scope in listed:
         if (
             not isinstance(scope, str)
             or not re.fullmatch(r"/?[^/\s\0#+,;()]+(/[^/\s\0#+,;()]+)*", scope)
-            or len(scope) > _ID_MAX
+            or len(scope) > ID_CHARS
         ):
             raise Invalid(
                 f"{scope!r:.80} is not a scope such as /Madrid/Gardens",
@@ -180,8 +195,8 @@ def parse_instances(name: str, given: Any, context: Context, reading: Reading, d
     (clause 4.5.5).
     """
     if isinstance(given, list) and given and not reading.simplified and all(_is_attribute(part) for part in given):
-        if len(given) > INSTANCES_MAX:
-            raise Invalid("too many instances", field=name, rule=f"at most {INSTANCES_MAX} instances of an attribute")
+        if len(given) > ATTRIBUTE_INSTANCES:
+            raise TooLarge("too many instances", field=name, rule=f"at most {ATTRIBUTE_INSTANCES} instances")
         found = [parse_instance(name, part, context, reading, depth) for part in given]
         ids = [instance.get("datasetId", "") for instance in found]
         if len(set(ids)) != len(ids):
@@ -204,8 +219,8 @@ def _is_attribute(given: Any) -> bool:
 
 def parse_instance(name: str, given: Any, context: Context, reading: Reading, depth: int = 0) -> Instance:
     """One attribute instance from its normalised, concise or bare form; Invalid."""
-    if depth >= ATTRIBUTE_DEPTH_MAX:
-        raise Invalid("sub-attributes nest too deeply", field=name, rule=f"at most {ATTRIBUTE_DEPTH_MAX} levels")
+    if depth >= ATTRIBUTE_LEVELS:
+        raise TooLarge("sub-attributes nest too deeply", field=name, rule=f"at most {ATTRIBUTE_LEVELS} levels")
     if not isinstance(given, dict) or reading.simplified:
         return _bare(name, given, reading)
     kind = given.get("type", given.get("@type"))
@@ -318,6 +333,8 @@ def _languages(name: str, value: Any, instance: Instance, _context: Context, rea
         return
     if not isinstance(value, dict) or not all(isinstance(key, str) and _is_text(part) for key, part in value.items()):
         raise Invalid("a languageMap maps language tags to texts", field=name, rule="ETSI GS CIM 009 clause 4.5.18")
+    if len(value) > LANGUAGES:
+        raise TooLarge("too many languages", field=name, rule=f"at most {LANGUAGES} languages")
     if not reading.nulls and NULL in value.values():
         raise Invalid("urn:ngsi-ld:null is not a value here", field=name, rule="ETSI GS CIM 009 clause 4.5.0")
     check_depth(value, name)

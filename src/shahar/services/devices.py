@@ -10,6 +10,7 @@ not: listen on sockets; sign devices in (the MQTT server does, by `logins`; HTTP
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -29,7 +30,7 @@ from shahar.services.broker import Broker, Mark
 from shahar.store import records, tenants
 from shahar.store.db import Database, Tx
 from shahar.values import instants
-from shahar.values.bounds import BROKEN_KEPT, INTAKE_BYTES
+from shahar.values.bounds import BROKEN_KEPT, DEVICE_CHARS, INTAKE_BYTES
 from shahar.values.errors import CallerFault, Exists, Invalid, NotFound, TooLarge
 from shahar.values.instants import SECOND, Instant
 
@@ -37,6 +38,7 @@ log = structlog.get_logger(__name__)
 
 KIND: Final = "device"
 BROKEN: Final = "broken"
+_NAME: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{DEVICE_CHARS}}}", re.ASCII)
 LOAD_AT_ONCE: Final = 1_000
 FUTURE_S: Final = 86_400
 PAST_YEARS: Final = 30
@@ -116,6 +118,8 @@ class Devices:
     async def add(self, device: Device, at: Instant, *, by: Actor) -> str:
         """Register a device and make its entity; the device's key, told this once. Invalid, Forbidden."""
         demand(by, Target("write", "devices", device.tenant))
+        if not _NAME.fullmatch(device.name):
+            raise Invalid(f"{device.name!r:.80} is no device's name", field="name", rule=_NAME.pattern)
         profile = self._profile(device.profile)
         holder = self._devices.get(device.name)
         if holder is not None and holder.tenant != device.tenant:

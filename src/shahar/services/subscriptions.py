@@ -335,6 +335,7 @@ class _Deliveries:
     async def _deliver(self, lane: _Lane, batch: list[_Item], slots: _Slots) -> None:
         started = asyncio.get_running_loop().time()
         now = self._now()
+        self.left(lane, now)
         try:
             await self.post(lane, _newest(batch), f"{_prefix(lane)}:{batch[-1].seq}", now)
         except asyncio.CancelledError:
@@ -380,23 +381,24 @@ class _Deliveries:
         lane.slow = took_s > SLOW_S
         self.succeeded(lane, now)
 
+    def left(self, lane: _Lane, now: Instant) -> None:
+        """Count a notification that is on its way, before its answer is known (5.8.6)."""
+        lane.tally.times_sent += 1
+        lane.tally.last_notification = max(now, lane.tally.last_notification or 0)
+        self.dirty[lane.key] = lane
+
     def succeeded(self, lane: _Lane, now: Instant) -> None:
         """Count a notification that was taken."""
         if lane.failures:
             log.info("endpoint rose", subscription=lane.sub.id, tenant=lane.tenant, after=lane.failures)
             lane.failures = 0
-        tally = lane.tally
-        tally.times_sent += 1
-        tally.last_notification = max(now, tally.last_notification or 0)
-        tally.last_success = max(now, tally.last_success or 0)
-        tally.ok = True
+        lane.tally.last_success = max(now, lane.tally.last_success or 0)
+        lane.tally.ok = True
 
     def fell(self, lane: _Lane, now: Instant, problem: Exception) -> None:
         """Count a notification that was not taken, and wait before the next; those sent together wait together."""
         tally = lane.tally
-        tally.times_sent += 1
         tally.times_failed += 1
-        tally.last_notification = max(now, tally.last_notification or 0)
         tally.last_failure = max(now, tally.last_failure or 0)
         tally.ok = False
         if not lane.failures:
@@ -796,6 +798,7 @@ class Subscriptions:
             docs = await self._matching(lane)
             for start in range(0, len(docs), TOGETHER):
                 shown = [Seen(doc, [], now) for doc in docs[start : start + TOGETHER]]
+                self._out.left(lane, now)
                 await self._out.post(lane, shown, f"{_prefix(lane)}:at:{due // 1_000}:{start}", now)
                 self._out.succeeded(lane, now)
         except Exception as problem:  # fence: whatever one notification meets delays its own subscription alone

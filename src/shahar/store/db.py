@@ -37,6 +37,7 @@ from typing import Any, Final, TypeVar
 import apsw
 
 from shahar.store.migrate import migrate
+from shahar.values.bounds import CHANGES_WAITING, QUERY_S
 from shahar.values.errors import OurFault, ShaharError, TooComplex, Unavailable
 
 T = TypeVar("T")
@@ -44,8 +45,8 @@ Row = tuple[Any, ...]
 Bindings = Mapping[str, Any] | Sequence[Any]
 
 GROUP_MAX: Final = 1024
-QUEUE_MAX: Final = 65_536
-READ_TIMEOUT_S: Final = 15.0
+QUEUE_MAX: Final = CHANGES_WAITING
+READ_TIMEOUT_S: Final = float(QUERY_S)
 CHECKPOINT_EVERY_S: Final = 1.0
 CHECKPOINT_PAGES: Final = 1_000
 WAL_RESTART_PAGES: Final = 65_536

@@ -17,12 +17,13 @@ import orjson
 
 from shahar.store.db import Tx
 from shahar.store.dialect import SQLITE
+from shahar.values.bounds import TEMPORAL_INSTANCES
+from shahar.values.errors import TooMany
 from shahar.values.instants import Instant
 
 UNOBSERVED: Final = 0
 OBSERVED: Final = 1
 DELETED: Final = 2
-INSTANCES_MAX: Final = 50_000
 
 Key = tuple[int, Instant, int, int, int, Instant, str]
 
@@ -82,7 +83,7 @@ def _bare(instance: dict[str, Any]) -> dict[str, Any]:
 def window(tx: Tx, entity: int, span: Span, attrs: Collection[str] = ()) -> dict[str, list[dict[str, Any]]]:
     """Attribute IRI -> instances in the order of time, as `span` wants them; `attrs` narrows, empty means all."""
     where, bindings = _conditions(span)
-    bindings |= {"entity": entity, "limit": INSTANCES_MAX}
+    bindings |= {"entity": entity, "limit": TEMPORAL_INSTANCES + 1}
     if attrs:
         known = [
             number[0]
@@ -109,7 +110,13 @@ def window(tx: Tx, entity: int, span: Span, attrs: Collection[str] = ()) -> dict
 
 def _collect(rows: Iterable[Any]) -> dict[str, list[dict[str, Any]]]:
     series: dict[str, list[dict[str, Any]]] = {}
-    for at, attr, kind, text in rows:
+    for number, (at, attr, kind, text) in enumerate(rows):
+        if number == TEMPORAL_INSTANCES:
+            raise TooMany(
+                "the history asked for is too long: narrow the time or ask for lastN",
+                field="timerel",
+                rule=f"at most {TEMPORAL_INSTANCES} instances of an entity in one answer",
+            )
         instance = orjson.loads(text)
         if kind == DELETED:
             instance["deletedAt"] = at

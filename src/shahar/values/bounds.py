@@ -118,24 +118,24 @@ GEOMETRY_POSITIONS: Final = _document(
     "geometry_positions",
     10_000,
     "positions",
-    TooLarge,
+    Invalid,
     "the largest outline of a district that we ship has 1 530; exact predicates visit each",
 )
 
 _question = _Part("A question")
-QUERY_CHARS: Final = _question("query_chars", 4 * KIB, "characters", TooLarge, "one expression: q, type, scope")
+QUERY_CHARS: Final = _question("query_chars", 4 * KIB, "characters", Invalid, "one expression: q, type, scope")
 QUERY_TERMS: Final = _question(
-    "query_terms", 100, "terms", TooComplex, "comparisons in one expression; the engine's statement grows with them"
+    "query_terms", 64, "terms", Invalid, "comparisons in one expression; the engine's statement grows with them"
 )
-QUERY_LEVELS: Final = _question("query_levels", 16, "levels", TooComplex, "brackets within brackets")
+QUERY_LEVELS: Final = _question("query_levels", 16, "levels", Invalid, "brackets within brackets")
 QUERY_NAMES: Final = _question("query_names", 1_000, "names", TooLarge, "ids, or attribute names, in one question")
 PATTERN_CHARS: Final = _question(
-    "pattern_chars", 256, "characters", TooComplex, "a pattern is tried on every row; long ones are slow ones"
+    "pattern_chars", 256, "characters", Invalid, "a pattern is tried on every row; long ones are slow ones"
 )
 PAGE_LIMIT: Final = _question("page_limit", 1_000, "entities", TooMany, "a page is built in memory before it is sent")
 PAGE_OFFSET: Final = _question("page_offset", 1_000_000, "entities", TooMany, "skipped rows are read all the same")
 TEMPORAL_INSTANCES: Final = _question(
-    "temporal_instances", 10_000, "instances", "the answer is a part (206) and says which", "history of one answer"
+    "temporal_instances", 50_000, "instances", TooMany, "history of one entity in one answer; a narrower time or lastN asks for less"
 )
 QUERY_S: Final = _question("query_s", 15, "s", TooComplex, "a question holds one of the few readers")
 
@@ -144,13 +144,13 @@ CONTEXT_BYTES: Final = _context(
     "context_bytes", MIB, "bytes", TooLarge, "one @context document; it is parsed in memory"
 )
 CONTEXT_TERMS: Final = _context(
-    "context_terms", 20_000, "terms", TooLarge, "terms of one compiled context; it stays in memory"
+    "context_terms", 20_000, "terms", Invalid, "terms of one compiled context; it stays in memory"
 )
 CONTEXTS_PER_REQUEST: Final = _context(
-    "contexts_per_request", 16, "contexts", TooLarge, "contexts named by one request, each may cost a fetch"
+    "contexts_per_request", 16, "contexts", Invalid, "contexts named by one request, each may cost a fetch"
 )
 CONTEXT_LEVELS: Final = _context(
-    "context_levels", 8, "levels", TooLarge, "a context that names a context that names another"
+    "context_levels", 8, "levels", Invalid, "a context that names a context that names another"
 )
 CONTEXTS_KEPT: Final = _context(
     "contexts_kept", 1_000, "contexts", "the one unused for longest is dropped", "compiled contexts in memory"
@@ -176,9 +176,6 @@ NOTIFICATION_S: Final = _notice("notification_s", 10, "s", "it is tried again la
 _device = _Part("Devices")
 INTAKE_BYTES: Final = _device(
     "intake_bytes", 64 * KIB, "bytes", TooLarge, "one message of a device; a radio's frame has 242 at most"
-)
-READINGS_PER_MESSAGE: Final = _device(
-    "readings_per_message", 1_000, "readings", TooLarge, "one message is one work of the writer"
 )
 DEVICE_CHARS: Final = _device(
     "device_chars", 64, "characters", Invalid, "a device's name is a level of a topic and a part of addresses"

@@ -23,6 +23,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from shahar.values.bounds import GEOMETRY_POSITIONS
 from shahar.values.errors import Invalid
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 Box = tuple[float, float, float, float]
 """West, south, east, north, in degrees; west is never greater than east."""
 
-MAX_POSITIONS: Final = 10_000
+MAX_POSITIONS: Final = GEOMETRY_POSITIONS
 WORLD: Final[Box] = (-180.0, -90.0, 180.0, 90.0)
 
 # How many lists lie around one position, and what the innermost list must hold.

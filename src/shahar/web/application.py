@@ -10,6 +10,7 @@ handler does. Pages and streams are Starlette's, under the same order.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -197,9 +198,13 @@ def _headers(scope: Scope) -> dict[str, str]:
     headers: dict[str, str] = {}
     if len(scope["headers"]) > bounds.HEADERS:
         raise TooLarge("too many header fields", rule=f"at most {bounds.HEADERS}")
+    size = 0
     for name, value in scope["headers"]:
+        size += len(name) + len(value)
         key, text = name.decode("latin-1"), value.decode("latin-1")
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    if size > bounds.HEADERS_BYTES:
+        raise TooLarge("the header fields are too long", rule=f"at most {bounds.HEADERS_BYTES} bytes together")
     return headers
 
 
@@ -219,19 +224,33 @@ async def _body(receive: Receive, headers: dict[str, str], most: int) -> bytes:
     announced = headers.get("content-length", "")
     if announced.isdigit() and int(announced) > most:
         raise TooLarge(f"the body has {announced} bytes", field="body", rule=f"at most {most} bytes")
+    message = await receive()
+    if not message.get("more_body") and len(message.get("body", b"")) <= most:
+        if message["type"] == "http.disconnect":
+            raise Gone
+        whole: bytes = message.get("body", b"")
+        return whole
+    try:
+        async with asyncio.timeout(bounds.BODY_S):
+            return await _rest(receive, message, most)
+    except TimeoutError:
+        raise Gone from None
+
+
+async def _rest(receive: Receive, message: MutableMapping[str, Any], most: int) -> bytes:
+    """A body that comes in pieces, of which `message` is the first."""
     pieces: list[bytes] = []
     size = 0
     while True:
-        message = await receive()
         if message["type"] == "http.disconnect":
             raise Gone
-        piece = message.get("body", b"")
-        size += len(piece)
+        pieces.append(message.get("body", b""))
+        size += len(pieces[-1])
         if size > most:
             raise TooLarge("the body is too large", field="body", rule=f"at most {most} bytes")
-        pieces.append(piece)
         if not message.get("more_body"):
-            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            return b"".join(pieces)
+        message = await receive()
 
 
 async def _send(send: Send, response: Response) -> None:

@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 import orjson
 
+from shahar.values.bounds import ADDRESS_BYTES
 from shahar.values.errors import Invalid, Malformed, NotCarried, TooLarge
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ JSON: Final = "application/json"
 LD_JSON: Final = "application/ld+json"
 GEO_JSON: Final = "application/geo+json"
 MERGE_JSON: Final = "application/merge-patch+json"
-QUERY_BYTES_MAX: Final = 8_192
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,8 @@ class Params:
     __slots__ = ("_given",)
 
     def __init__(self, raw: bytes) -> None:
-        if len(raw) > QUERY_BYTES_MAX:
-            raise TooLarge("the query string is too long", rule=f"at most {QUERY_BYTES_MAX} bytes")
+        if len(raw) > ADDRESS_BYTES:
+            raise TooLarge("the query string is too long", rule=f"at most {ADDRESS_BYTES} bytes")
         self._given: dict[str, str] = {}
         for pair in raw.split(b"&") if raw else ():
             name, _, value = pair.partition(b"=")

@@ -80,6 +80,7 @@ def _demo(city: City, pace: Pace, language: str) -> dict[str, Any] | None:
         return None
     return {
         "notice": words.name_in(city.notice, language) if city.notice else "",
+        "made_up": bool(city.settings.get("simulated")),
         "speed": view.told_speed(pace),
         "moment": words.moment(pace.at, language, city.timezone),
         "wall": words.moment(pace.wall, language, city.timezone)

@@ -99,6 +99,10 @@ def test_a_page_can_know_when_the_weather_has_nothing_to_say() -> None:
     season = city.city().settings["seasons"][city.WEATHER]
     assert (season["from"], season["to"]) == ("12-15", "06-11")
     assert season["note"]["en"] == "no data for this time of year"
+    tiles = {f"{system.key}.{one.key}" for system in CATALOGUE.systems for one in system.indicators}
+    notes = city.city().settings["notes"]
+    assert set(notes) <= tiles
+    assert all(note == season["note"] for note in notes.values())
 
 
 @pytest.mark.parametrize("code", OTHERS)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from shahar.model.context import CORE
 from shahar.model.entity import CREATE, NULL, PATCH, Reading, parse_entity
 from shahar.model.render import View, entity
-from shahar.values.errors import Invalid
+from shahar.values.errors import Invalid, TooLarge
 
 D = "https://uri.etsi.org/ngsi-ld/default-context/"
 
@@ -92,7 +92,7 @@ def test_deep_values_are_refused() -> None:
     value: Any = 1
     for _ in range(500):
         value = [value]
-    with pytest.raises(Invalid, match="deep"):
+    with pytest.raises(TooLarge, match="deep"):
         parse(a={"value": value})
 
 
@@ -100,7 +100,7 @@ def test_deep_sub_attributes_are_refused() -> None:
     attribute: Any = {"value": 1}
     for _ in range(50):
         attribute = {"value": 1, "a": attribute}
-    with pytest.raises(Invalid, match="deep"):
+    with pytest.raises(TooLarge, match="deep"):
         parse(a=attribute)
 
 
@@ -129,7 +129,7 @@ json_values = st.recursive(
 def test_whatever_comes_is_a_document_or_invalid(body: dict[str, Any], reading: Reading) -> None:
     try:
         doc = parse_entity({"type": "T", **body, "id": "urn:a:b"}, CORE, reading, entity_id="urn:a:b")
-    except Invalid as refusal:
+    except (Invalid, TooLarge) as refusal:
         assert refusal.detail
     else:
         if reading is CREATE:

@@ -31,11 +31,11 @@ Story = Callable[[httpx.AsyncClient, Accounts], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Parts:
-    """As much of the lead's parts as these endpoints ask for."""
+    """As much of the parts as these endpoints ask for."""
 
     accounts: Accounts
 
-    def now(self) -> int:
+    def wall(self) -> int:
         """The story's only moment."""
         return NOW
 

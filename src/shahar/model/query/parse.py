@@ -46,11 +46,9 @@ from shahar.model.query.tree import (
     When,
 )
 from shahar.values import places
+from shahar.values.bounds import QUERY_CHARS, QUERY_LEVELS, QUERY_TERMS
 from shahar.values.errors import Invalid
 
-MAX_LENGTH: Final = 4096
-MAX_TERMS: Final = 64
-MAX_DEPTH: Final = 16
 MAX_COORDINATES_LENGTH: Final = 1_000_000
 
 Expand = Callable[[str], IRI]
@@ -81,8 +79,8 @@ class _Reader:
             raise Invalid(f"{field} is not a text", field=field, rule="a string")
         if not text.strip():
             raise Invalid(f"{field} is empty", field=field, rule="at least one term")
-        if len(text) > MAX_LENGTH:
-            raise Invalid(f"{field} is too long", field=field, rule=f"at most {MAX_LENGTH} characters")
+        if len(text) > QUERY_CHARS:
+            raise Invalid(f"{field} is too long", field=field, rule=f"at most {QUERY_CHARS} characters")
         if _UNSTORABLE.search(text):
             raise Invalid(f"{field} holds characters that no text has", field=field, rule="no NUL, no lone surrogates")
 
@@ -113,12 +111,12 @@ class _Reader:
 
     def term(self) -> None:
         self.terms += 1
-        if self.terms > MAX_TERMS:
-            raise Invalid(f"{self.field} has too many terms", field=self.field, rule=f"at most {MAX_TERMS} terms")
+        if self.terms > QUERY_TERMS:
+            raise Invalid(f"{self.field} has too many terms", field=self.field, rule=f"at most {QUERY_TERMS} terms")
 
     def deeper(self, depth: int) -> int:
-        if depth >= MAX_DEPTH:
-            raise Invalid(f"{self.field} is nested too deep", field=self.field, rule=f"at most {MAX_DEPTH} levels")
+        if depth >= QUERY_LEVELS:
+            raise Invalid(f"{self.field} is nested too deep", field=self.field, rule=f"at most {QUERY_LEVELS} levels")
         return depth + 1
 
 

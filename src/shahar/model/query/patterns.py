@@ -22,9 +22,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
+from shahar.values.bounds import PATTERN_CHARS
 from shahar.values.errors import Invalid
 
-MAX_LENGTH: Final = 256
+MAX_LENGTH: Final = PATTERN_CHARS
 MAX_DEPTH: Final = 16
 MAX_STATES: Final = 512
 MAX_REPEAT: Final = 255

@@ -15,7 +15,7 @@ from shahar.model import subscription as model
 from shahar.model.access import Target
 from shahar.model.subscription import Record
 from shahar.values.bounds import PAGE_LIMIT, PAGE_OFFSET
-from shahar.values.errors import Invalid
+from shahar.values.errors import Invalid, WrongMethod
 from shahar.web.exchange import JSON, LD_JSON, Request, Response
 from shahar.web.ngsild.negotiate import accepted, check_id, context_of, object_of, reply
 
@@ -60,7 +60,7 @@ async def find(request: Request) -> Response:
 
 async def retrieve(request: Request) -> Response:
     """GET /subscriptions/{id}."""
-    subscription_id = check_id(request.args[0])
+    subscription_id = _id(request)
     sys = _sys(request)
     request.params.flag("local")
     request.params.done(LATER)
@@ -72,7 +72,7 @@ async def retrieve(request: Request) -> Response:
 
 async def update(request: Request) -> Response:
     """PATCH /subscriptions/{id}."""
-    subscription_id = check_id(request.args[0])
+    subscription_id = _id(request)
     request.params.flag("local")
     request.params.done(LATER)
     body = object_of(request, patch=True)
@@ -85,7 +85,7 @@ async def update(request: Request) -> Response:
 
 async def delete(request: Request) -> Response:
     """DELETE /subscriptions/{id}."""
-    subscription_id = check_id(request.args[0])
+    subscription_id = _id(request)
     request.params.flag("local")
     request.params.done(LATER)
     await request.parts.subscriptions.delete(request.tenant, subscription_id, request.at)
@@ -99,6 +99,13 @@ def _guard(request: Request, record: Record) -> None:
         access.demand(request.actor, Target("read", "entities", request.tenant))
     for kind in types:
         access.demand(request.actor, Target("read", "entities", request.tenant, (kind,)))
+
+
+def _id(request: Request) -> str:
+    """The id in the address; an address without one is that of all subscriptions, which are not changed at once."""
+    if not request.args[0]:
+        raise WrongMethod(f"{request.method} is for one subscription, the address names none", field="id", rule="GET, POST")
+    return check_id(request.args[0])
 
 
 def _sys(request: Request) -> bool:
