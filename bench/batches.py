@@ -32,7 +32,8 @@ def measure(folder: Path, command: str, say: Callable[[str], None], *, rounds: i
         say(_line(one))
     middle = medians(found)
     goals = [
-        Goal(f"batch that {kind}s, of the raw write", middle[f"{kind}_of_raw"], 0.5, most=False).document() for kind in ("create", "replace")
+        Goal(f"batch that {kind}s, of the raw write", middle[f"{kind}_of_raw"], 0.5, most=False).document()
+        for kind in ("create", "replace")
     ]
     return {"size": SIZE, "clients": CLIENTS, "median": middle, "rounds": found, "goals": goals}
 
@@ -41,7 +42,9 @@ def _serve(folder: Path, command: str, clients: int, turns: set[int]) -> load.Fi
     """The figures of the last of the turns, each on the same entities."""
     with server.serving(folder / "served", command) as served:
         for turn in sorted(turns):
-            told = load.generate(load.Plan(served.port, "batches", clients, 120, turn=turn, count=GROUPS, size=SIZE), served.pid)
+            told = load.generate(
+                load.Plan(served.port, "batches", clients, 120, turn=turn, count=GROUPS, size=SIZE), served.pid
+            )
             if told.refused or told.answers != GROUPS:
                 raise RuntimeError(f"{told.refused} batches were refused, {told.answers} answered")
     return told
@@ -61,7 +64,10 @@ def _told(name: str, written: dict[str, float] | None, told: load.Figures) -> di
 
 
 def _line(one: dict[str, float]) -> str:
-    return "; ".join(
-        f"{kind}: {one[f'{kind}_per_s']:.0f} entities/s, {one[f'{kind}_us']:.0f} us; raw {one[f'{kind}_raw_per_s']:.0f}/s: {one[f'{kind}_of_raw']:.0%}"
-        for kind in ("create", "replace")
-    ) + f"; one client alone creates {one['create_alone_per_s']:.0f}/s"
+    return (
+        "; ".join(
+            f"{kind}: {one[f'{kind}_per_s']:.0f} entities/s, {one[f'{kind}_us']:.0f} us; raw {one[f'{kind}_raw_per_s']:.0f}/s: {one[f'{kind}_of_raw']:.0%}"
+            for kind in ("create", "replace")
+        )
+        + f"; one client alone creates {one['create_alone_per_s']:.0f}/s"
+    )

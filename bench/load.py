@@ -53,7 +53,9 @@ class Plan:
         if self.kind == "patches":
             return payloads.patches(self.entities, self.turn)
         if self.kind == "batches":
-            return chain([payloads.batch(self._bodies(self.first + number * self.size)) for number in range(self.count)])
+            return chain(
+                [payloads.batch(self._bodies(self.first + number * self.size)) for number in range(self.count)]
+            )
         prepared = [payloads.request("GET", address) for address in self.addresses]
         return cycle(prepared)
 
@@ -100,7 +102,9 @@ def generate(plan: Plan, server_pid: int) -> Figures:
             if line.startswith("{"):
                 (cpu_before, before), (cpu_after, after) = clocks
                 told = json.loads(line)
-                return Figures(**told | {"server_cpu_s": cpu_after - cpu_before, "cores_busy": after.cores_busy(before)})
+                return Figures(
+                    **told | {"server_cpu_s": cpu_after - cpu_before, "cores_busy": after.cores_busy(before)}
+                )
             clocks.append((cpu_s(server_pid), Moment.now()))
     raise RuntimeError("the load generator told nothing")
 
@@ -192,7 +196,9 @@ class _Client(asyncio.Protocol):
 async def _go(plan: Plan) -> dict[str, Any]:
     loop = asyncio.get_running_loop()
     run = _Run(plan, loop.create_future())
-    clients = [(await loop.create_connection(lambda: _Client(run), "127.0.0.1", plan.port))[1] for _ in range(plan.clients)]
+    clients = [
+        (await loop.create_connection(lambda: _Client(run), "127.0.0.1", plan.port))[1] for _ in range(plan.clients)
+    ]
     if plan.warm_s:
         loop.call_later(plan.warm_s, run.begin)
     else:

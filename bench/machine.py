@@ -90,7 +90,9 @@ class Moment:
     @classmethod
     def now(cls) -> Moment:
         """The clocks as they stand."""
-        user, nice, system, _idle, _wait, irq, soft, steal = map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9])
+        user, nice, system, _idle, _wait, irq, soft, steal = map(
+            int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
+        )
         return cls(time.perf_counter(), (user + nice + system + irq + soft + steal) / _TICKS)
 
     def cores_busy(self, since: Moment) -> float:

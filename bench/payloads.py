@@ -11,7 +11,18 @@ from typing import Any, Final
 
 import orjson
 
-ATTRIBUTES: Final = ("temperature", "relativeHumidity", "pm25", "pm10", "no2", "o3", "so2", "co", "batteryLevel", "signalStrength")
+ATTRIBUTES: Final = (
+    "temperature",
+    "relativeHumidity",
+    "pm25",
+    "pm10",
+    "no2",
+    "o3",
+    "so2",
+    "co",
+    "batteryLevel",
+    "signalStrength",
+)
 MEASURED: Final = "StreetSensor"
 PLACED: Final = "ParkingSpot"
 START_S: Final = 1_767_225_600
@@ -63,7 +74,10 @@ def placed(number: int) -> dict[str, Any]:
         "name": {"type": "Property", "value": f"Spot {number}"},
         "level": {"type": "Property", "value": number * 613 % 300_007, "unitCode": "C62"},
         "status": {"type": "Property", "value": "free" if number % 3 else "occupied"},
-        "location": {"type": "GeoProperty", "value": {"type": "Point", "coordinates": [round(WEST + WIDE * east, 6), round(SOUTH + HIGH * north, 6)]}},
+        "location": {
+            "type": "GeoProperty",
+            "value": {"type": "Point", "coordinates": [round(WEST + WIDE * east, 6), round(SOUTH + HIGH * north, 6)]},
+        },
     }
 
 
@@ -86,7 +100,11 @@ def batch(bodies: list[dict[str, Any]]) -> bytes:
 def patches(entities: int, first_turn: int) -> Iterator[bytes]:
     """Updates without an end, round and round the entities; each costs the sender one formatting of prepared bytes."""
     instant, value = "@" * 24, 111.111
-    body = orjson.dumps({name: _attribute(value, instant) for name in ATTRIBUTES}).replace(instant.encode(), b"%b").replace(b"111.111", b"%b")
+    body = (
+        orjson.dumps({name: _attribute(value, instant) for name in ATTRIBUTES})
+        .replace(instant.encode(), b"%b")
+        .replace(b"111.111", b"%b")
+    )
     length = len(body) - 4 * len(ATTRIBUTES) + (24 + 7) * len(ATTRIBUTES)
     forms = [
         f"PATCH /ngsi-ld/v1/entities/{measured_id(number)}/attrs HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"

@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-OURS: Final = f"{shlex.quote(sys.executable)} -m shahar.main serve --access open --mqtt off --data {{data}} --port {{port}}"
+OURS: Final = (
+    f"{shlex.quote(sys.executable)} -m shahar.main serve --access open --mqtt off --data {{data}} --port {{port}}"
+)
 START_S: Final = 30.0
 ASK: Final = b"GET /health HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n"
 

@@ -20,11 +20,21 @@ HOT: Final = 2_000
 COLD: Final = 100_000
 
 
-def measure(folder: Path, machine: dict[str, Any], command: str, say: Callable[[str], None], *, rounds: int, seconds: float, entities: int) -> dict[str, Any]:
+def measure(
+    folder: Path,
+    machine: dict[str, Any],
+    command: str,
+    say: Callable[[str], None],
+    *,
+    rounds: int,
+    seconds: float,
+    entities: int,
+) -> dict[str, Any]:
     """The figures over `entities` entities."""
     say(f"recording {GROUPS} groups of {CLIENTS} updates of {entities} entities")
     groups = [
-        raw.wishes("update", [(turn * CLIENTS + place) * 7_919 % entities for place in range(CLIENTS)], turn) for turn in range(1, GROUPS + 1)
+        raw.wishes("update", [(turn * CLIENTS + place) * 7_919 % entities for place in range(CLIENTS)], turn)
+        for turn in range(1, GROUPS + 1)
     ]
     ceiling = raw.record(folder / "raw.db", entities, "update", groups)
     found: list[dict[str, float]] = []
@@ -33,12 +43,21 @@ def measure(folder: Path, machine: dict[str, Any], command: str, say: Callable[[
         load.generate(fill, served.pid)
         for number in range(rounds):
             written = ceiling.write()
-            plan = load.Plan(served.port, "patches", CLIENTS, seconds, warm_s=1.0, entities=entities, turn=1 + number * 100_000)
+            plan = load.Plan(
+                served.port, "patches", CLIENTS, seconds, warm_s=1.0, entities=entities, turn=1 + number * 100_000
+            )
             told = load.generate(plan, served.pid)
             found.append(_round(written, told))
             say(_line(found[-1]))
     middle = medians(found)
-    return {"entities": entities, "clients": CLIENTS, "body_bytes": _body_bytes(), "median": middle, "rounds": found, "goals": _goals(middle, machine)}
+    return {
+        "entities": entities,
+        "clients": CLIENTS,
+        "body_bytes": _body_bytes(),
+        "median": middle,
+        "rounds": found,
+        "goals": _goals(middle, machine),
+    }
 
 
 def _body_bytes() -> int:
@@ -80,7 +99,9 @@ def _goals(middle: dict[str, float], machine: dict[str, Any]) -> list[dict[str, 
     goals = (
         Goal("updates of raw, where an fsync takes 2-6 ms", middle["of_raw"], 0.45, most=False, applies=slow),
         Goal("p99 in fsyncs, where an fsync takes 2-6 ms", middle["p99_ms"] / fsync, 12, most=True, applies=slow),
-        Goal("processor time an update, in raw writes, elsewhere", middle["times_raw_us"], 7, most=True, applies=not slow),
+        Goal(
+            "processor time an update, in raw writes, elsewhere", middle["times_raw_us"], 7, most=True, applies=not slow
+        ),
         Goal("p99 in clients / throughput, elsewhere", middle["p99_of_fair_share"], 4, most=True, applies=not slow),
     )
     return [goal.document() for goal in goals]

@@ -1,4 +1,5 @@
-"""Prints docs/words.md: which words no native speaker has read yet, and their share, from every catalogue of the checkout.
+"""Prints docs/words.md: which words no native speaker has read yet, and their share, from every catalogue of the
+checkout.
 
     PYTHONPATH=src python -m scripts.words > docs/words.md
 
@@ -21,9 +22,9 @@ WRITTEN_IN = "en"
 HEAD = """\
 # Words
 
-Pages, notices and the bot speak Uzbek in Latin letters (the default) and in Cyrillic ones, Russian, Karakalpak and English. The words
-were written by the authors of the platform; a native speaker has to read each of them before it can be trusted. This page is made from
-the catalogues, and a test fails when the two differ. To make it again:
+Pages and notices speak Uzbek in Latin letters (the default) and in Cyrillic ones, Russian, Karakalpak and English. The
+words were written by the authors of the platform; a native speaker has to read each of them before it can be trusted.
+This page is made from the catalogues, and a test fails when the two differ. To make it again:
 
     PYTHONPATH=src python -m scripts.words > docs/words.md
 
@@ -35,11 +36,12 @@ the catalogues, and a test fails when the two differ. To make it again:
 HOW = """
 ## How to read them
 
-1. Open the catalogue (`src/shahar/web/pages/words/LANGUAGE.po`, `src/shahar/systems/SYSTEM/words/LANGUAGE.po`). `msgid` is the key, `msgstr` the
-   text. `{name}` is a place for a value and stays as it is. Uzbek uses \u02bb (U+02BB) in o\u02bb and g\u02bb, and \u02bc (U+02BC) elsewhere.
+1. Open the catalogue: `src/shahar/web/pages/words/LANGUAGE.po`, `src/shahar/systems/SYSTEM/words/LANGUAGE.po`. `msgid`
+   is the key, `msgstr` the text. `{name}` is a place for a value and stays as it is. Uzbek uses \u02bb (U+02BB) in
+   o\u02bb and g\u02bb, and \u02bc (U+02BC) elsewhere.
 2. Mend what you would say differently.
-3. Write `# read by a native speaker` on the line above each entry that is good, or, when you have read the whole file, take out the line
-   `# Not yet read by a native speaker.` at its head.
+3. Write `# read by a native speaker` on the line above each entry that is good. When you have read the whole file, take
+   out the line `# Not yet read by a native speaker.` at its head instead.
 4. Make this page again and send the change.
 
 Karakalpak needs it most: numbers, months and ages are ours too, since no library has them.

@@ -12,6 +12,7 @@ import asyncio
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -20,7 +21,7 @@ import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -141,7 +142,8 @@ async def house(
         stack.push_async_callback(runner.stop)
         stack.push_async_callback(subscriptions.stop)
         consumer = await _mqtt(settings, devices, scene.now, stack)
-        live = Operations(scene.city, catalogue, broker, runner, scene.pace)
+        told = {**scene.city.settings, "mqtt_port": settings.mqtt_port}
+        live = Operations(replace(scene.city, settings=told), catalogue, broker, runner, scene.pace)
         parts = Parts(scene.now, wall, broker, contexts, accounts, subscriptions, devices, runner, live)
         figures.register(registry, db, devices, runner, subscriptions)
         yield parts, db, consumer
@@ -209,6 +211,7 @@ async def _mqtt(
 async def run(settings: Settings, scene: Scene) -> None:
     """Serve until told to stop."""
     _prepare_folder(settings.data)
+    _allow_many_files()
     listening = _listen(settings)
     registry = CollectorRegistry()
     async with house(settings, scene, registry) as (parts, db, consumer):
@@ -216,12 +219,14 @@ async def run(settings: Settings, scene: Scene) -> None:
         def ready() -> Mapping[str, bool]:
             return {"store": db.running()} | ({"mqtt": consumer.running()} if consumer else {})
 
-        tables: tuple[Table, ...] = (account_pages.ROUTES, device_pages.ROUTES, operations.ROUTES, resident.ROUTES, docs.ROUTES)
-        folders = {
-            "/ops/static": STATIC / "ops",
-            "/ops/map": STATIC / "map",
-            "/static": Path(__file__).parent / "web" / "pages" / "static",
-        }
+        tables: tuple[Table, ...] = (
+            account_pages.ROUTES,
+            device_pages.ROUTES,
+            operations.ROUTES,
+            resident.ROUTES,
+            docs.ROUTES,
+        )
+        folders = {"/ops/static": STATIC / "ops", "/ops/map": STATIC / "map"}
         application = Application(parts, pages(tables, folders, registry, ready), registry, Rates())
         server = _server(application, parts.operations.close)
         async with AsyncExitStack() as play:
@@ -294,6 +299,12 @@ async def _greet(settings: Settings, parts: Parts) -> None:
     token = await parts.accounts.first_link(wall()) if settings.access != "open" else None
     if token is not None:
         print(f"Become the administrator (once, within 24 h): {base}/welcome?token={token}", flush=True)
+
+
+def _allow_many_files() -> None:
+    """Raise the soft limit on open files to the hard one: each client, stream and delivery is a file."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _prepare_folder(folder: Path) -> None:

@@ -27,7 +27,7 @@ from shahar.services.runner import LOST, Entry, Runner
 from shahar.services.subscriptions import Subscriptions
 from shahar.store import journal, records
 from shahar.store.db import Database
-from shahar.values.errors import Exists, Invalid, NotFound
+from shahar.values.errors import Exists, Invalid, NoTenant, NotFound
 
 DEFAULT = "https://uri.etsi.org/ngsi-ld/default-context/"
 PM = DEFAULT + "pm25"
@@ -578,6 +578,20 @@ def test_an_id_that_is_taken_is_refused_and_pages_are_oldest_first(tmp_path: Pat
             assert total == 3
 
     story(work)
+
+
+def test_an_empty_store_has_no_subscription_rather_than_no_tenant(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with City(tmp_path) as city:
+            assert await city.subs.page("", 10) == ([], 0)
+            for act in (city.subs.get("", "urn:a"), city.subs.delete("", "urn:a", now())):
+                with pytest.raises(NotFound) as told:
+                    await act
+                assert not isinstance(told.value, NoTenant)
+            with pytest.raises(NoTenant):
+                await city.subs.get("north", "urn:a")
+
+    asyncio.run(run())
 
 
 def test_a_past_expiry_is_refused_and_changes_nothing(tmp_path: Path) -> None:

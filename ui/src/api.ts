@@ -34,7 +34,7 @@ export interface City {
   demo: boolean
   notice: Words | null
   attribution: string[]
-  unit: { soato: string; name: Words }
+  unit: { soato: string; name: Words } | null
   units: Unit[]
   systems: System[]
   clock: Clock
@@ -49,12 +49,15 @@ export interface Thing {
   lon: number | null
   lat: number | null
   state: State
+  step_label: Words | null
   value: number | null
   unit: string | null
   attribute: string | null
   label: Words | null
   at: string | null
   age_s: number | null
+  fresh_s: number
+  note: Words | null
   borrowed: { place: string; licence: string; source: string } | null
   simulated: boolean
   source: string | null
@@ -69,7 +72,9 @@ export interface Reading {
   age_s: number | null
   source: string | null
   original_at: string | null
+  fresh_s: number
   state: State
+  step_label: Words | null
   chart: boolean
 }
 
@@ -81,6 +86,7 @@ export interface ThingInFull extends Thing {
 export interface History {
   points: [number, number][]
   unit: string | null
+  hours: number
   from: string
   to: string
   limit: number | null
@@ -99,10 +105,14 @@ export interface Tile {
   limit: number | null
   limit_kind: 'max' | 'min' | null
   state: State
+  step_label: Words | null
   spark: [number, number][]
+  spark_hours: number
   count: number
   of: number
   note: Words | null
+  elsewhere: string[]
+  simulated: boolean
 }
 
 /** The platform refused or did not answer; `status` is 0 when nobody answered. */
@@ -132,13 +142,14 @@ export const askThings = async (): Promise<Thing[]> => (await ask<{ objects: Thi
 export const askTiles = async (): Promise<Tile[]> => (await ask<{ tiles: Tile[] }>('/ops/api/tiles')).tiles
 export const askThing = (id: string, signal?: AbortSignal): Promise<ThingInFull> =>
   ask(`/ops/api/objects/${encodeURIComponent(id)}`, signal)
-export const askHistory = (id: string, attribute: string, hours: number, signal?: AbortSignal): Promise<History> =>
-  ask(`/ops/api/history?${new URLSearchParams({ id, attribute, hours: String(hours) })}`, signal)
+/** Without hours the platform takes the shortest period that makes a line. */
+export const askHistory = (id: string, attribute: string, hours: number | null, signal?: AbortSignal): Promise<History> =>
+  ask(`/ops/api/history?${new URLSearchParams({ id, attribute, ...(hours === null ? {} : { hours: String(hours) }) })}`, signal)
 export const askLayer = (name: string): Promise<GeoJSON.FeatureCollection> => ask(`/ops/map/${name}.geojson`)
 
 export interface Told {
   clock: (clock: Clock) => void
-  things: (things: Thing[]) => void
+  things: (things: Thing[], gone: string[]) => void
   tiles: (tiles: Tile[]) => void
   connected: (again: boolean) => void
   lost: () => void
@@ -167,7 +178,7 @@ export function follow(told: Told): () => void {
       if (source.readyState === EventSource.CLOSED) retry = window.setTimeout(open, RETRY_MS)
     }
     hear<Clock>('clock', told.clock)
-    hear<{ objects: Thing[] }>('objects', (said) => told.things(said.objects))
+    hear<{ objects: Thing[]; gone: string[] }>('objects', (said) => told.things(said.objects, said.gone))
     hear<{ tiles: Tile[] }>('tiles', (said) => told.tiles(said.tiles))
   }
   open()

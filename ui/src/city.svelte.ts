@@ -1,7 +1,9 @@
 /* What this page knows of the city: asked once, then kept by the live stream. Promises that no change is lost over a cut
-   connection (everything is asked again) and that ages are counted by the city's clock, not by the computer's. */
+   connection (everything is asked again), that ages are counted by the city's clock, not by the computer's, and that a reading
+   which nobody renews grows stale here too. */
 import { askCity, askThings, askTiles, follow, Refused, type City, type Clock, type Thing, type Tile } from './api'
 import { speech } from './language.svelte'
+import { grownOld } from './states'
 
 const TICK_MS = 1000
 const AGAIN_MS = 5000
@@ -69,7 +71,7 @@ class CityView {
     if (this.#stop) return
     const told = {
       clock: (clock: Clock) => this.#setClock(clock),
-      things: (things: Thing[]) => this.#merge(things),
+      things: (things: Thing[], gone: string[]) => this.#merge(things, gone),
       tiles: (tiles: Tile[]) => (this.tiles = tiles),
       connected: (again: boolean) => {
         this.connected = true
@@ -78,7 +80,7 @@ class CityView {
       lost: () => (this.connected = false),
     }
     const unfollow = follow(told)
-    const tick = window.setInterval(() => (this.now = this.#cityTime()), TICK_MS)
+    const tick = window.setInterval(() => this.#beat(), TICK_MS)
     this.#stop = () => {
       unfollow()
       window.clearInterval(tick)
@@ -101,10 +103,18 @@ class CityView {
     }
   }
 
-  #merge(things: Thing[]): void {
+  #merge(things: Thing[], gone: string[] = []): void {
     const merged = new Map(this.things)
     for (const thing of things) merged.set(thing.id, thing)
+    for (const id of gone) merged.delete(id)
     this.things = merged
+    if (this.chosen !== null && !merged.has(this.chosen)) this.chosen = null
+  }
+
+  #beat(): void {
+    this.now = this.#cityTime()
+    const old = [...this.things.values()].filter((thing) => grownOld(thing, this.now) !== thing)
+    if (old.length) this.#merge(old.map((thing) => grownOld(thing, this.now)))
   }
 
   #setClock(clock: Clock): void {

@@ -1,5 +1,5 @@
 /* The page's language: chosen by ?lang=, then by the last choice, then by the browser, else Uzbek; and the words in it. */
-import type { Words } from './api'
+import type { State, Words } from './api'
 import { ageOf, fill, LANGUAGES, momentIn, numberText, type Language } from './format'
 import en from './words/en.json'
 import kaa from './words/kaa.json'
@@ -55,6 +55,11 @@ class Speech {
   name(words: Words | null | undefined): string {
     if (!words) return ''
     return words[this.language] ?? words.uz ?? words.en ?? Object.values(words)[0] ?? ''
+  }
+
+  /** The word of a state: the system's own step where it has a scale, else how bad it is. */
+  state(one: { state: State; step_label: Words | null }): string {
+    return this.name(one.step_label) || this.say(`state.${one.state}`)
   }
 
   number(value: number, decimals?: number): string {

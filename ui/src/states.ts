@@ -1,5 +1,5 @@
 /* The seven states of an object: how bad, which shape. Shape, word and colour always go together (ISA-101). */
-import type { State, Thing } from './api'
+import type { State, Thing, Words } from './api'
 
 export const RANK: Record<State, number> = { critical: 6, major: 5, minor: 4, advisory: 3, stale: 2, nodata: 1, normal: 0 }
 export const isAbnormal = (state: State): boolean => RANK[state] >= 3
@@ -14,6 +14,12 @@ export const SHAPE: Record<State, string> = {
   normal: 'M8 4a4 4 0 1 0 0 8 4 4 0 0 0 0-8z',
   stale: 'M8 2.6a5.4 5.4 0 1 0 0 10.8A5.4 5.4 0 0 0 8 2.6z',
   nodata: 'M8 4a4 4 0 1 0 0 8 4 4 0 0 0 0-8z',
+}
+
+/** The same reading, or, when its time of freshness has passed, as a stale one. */
+export function grownOld<Read extends { state: State; at: string | null; fresh_s: number; step_label: Words | null }>(one: Read, now: number): Read {
+  if (one.at === null || isSilent(one.state) || now - Date.parse(one.at) <= one.fresh_s * 1000) return one
+  return { ...one, state: 'stale', step_label: null }
 }
 
 /** Worst first, among equals the longest known first, then by identifier so that rows do not jump. */

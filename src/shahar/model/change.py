@@ -214,30 +214,16 @@ def _replace(change: Change, doc: Doc, at: Instant) -> Applied:
 def _append(change: Change, doc: Doc, at: Instant) -> Applied:
     done = _open(doc, at)
     new_only = change.kind == "append_new"
-    _shell(done, change.fragment, keep_scope=new_only)
-    for iri, instances in change.fragment["attrs"].items():
+    fragment = change.fragment
+    if change.kind == "update" and "scope" in fragment and not doc.get("scope"):
+        fragment = {key: value for key, value in fragment.items() if key != "scope"}
+        done.missed.append(("scope", "the entity has no scope"))
+    _shell(done, fragment, keep_scope=new_only)
+    for iri, instances in fragment["attrs"].items():
         for instance in instances:
             if new_only and _find(doc, iri, _dataset(instance)) is not None:
                 done.missed.append((iri, "the attribute exists already and noOverwrite was asked"))
             elif _is_null(instance):
-                _take(done, iri, _like(instance))
-                done.updated.append(iri)
-            else:
-                _put(done, iri, instance, at)
-                done.updated.append(iri)
-    return done
-
-
-def _update(change: Change, doc: Doc, at: Instant) -> Applied:
-    done = _open(doc, at)
-    fragment = change.fragment
-    if "scope" in fragment and not doc.get("scope"):
-        fragment = {key: value for key, value in fragment.items() if key != "scope"}
-        done.missed.append(("scope", "the entity has no scope"))
-    _shell(done, fragment)
-    for iri, instances in fragment["attrs"].items():
-        for instance in instances:
-            if _is_null(instance):
                 _take(done, iri, _like(instance))
                 done.updated.append(iri)
             else:
@@ -443,7 +429,7 @@ _ACTS: Final[dict[str, Callable[[Change, Doc, Instant], Applied]]] = {
     "upsert": _replace,
     "append": _append,
     "append_new": _append,
-    "update": _update,
+    "update": _append,
     "merge": _merge,
     "observe": _observe,
     "partial": _partial,

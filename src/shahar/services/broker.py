@@ -11,7 +11,7 @@ argument). Source: ETSI GS CIM 009 clauses 5.6, 5.7.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -30,6 +30,7 @@ from shahar.store import entities, history, journal, records, tenants
 from shahar.store.db import Database, Tx
 from shahar.store.entities import Page
 from shahar.store.history import Span
+from shahar.values.bounds import TEMPORAL_INSTANCES
 from shahar.values.errors import NotFound, ShaharError
 from shahar.values.instants import Instant
 
@@ -37,6 +38,8 @@ __all__ = ["Broker", "Evolution", "Mark", "Outcome", "Page", "Span"]
 
 log = structlog.get_logger(__name__)
 
+BRIEF: Final = 50
+"""Changes in one batch up to which other answers may wait until it is applied."""
 CREATING: Final = frozenset({"create", "upsert", "observe"})
 
 Outcome = Applied | ShaharError
@@ -76,7 +79,7 @@ class Broker:
 
         `update`: an upsert of an entity that exists appends instead of replacing.
         """
-        return await self.db.write(lambda tx: _apply_all(tx, tenant, wishes, at, update))
+        return await self.db.write(lambda tx: _apply_all(tx, tenant, wishes, at, update), long=len(wishes) > BRIEF)
 
     async def change(self, tenant: str, wish: Change, at: Instant) -> Applied:
         """Do one change; raises what it failed with."""
@@ -89,7 +92,8 @@ class Broker:
     async def observe_many(self, readings: Sequence[tuple[str, Change, Mark | None, Instant]]) -> int:
         """Readings (tenant, change, mark, instant of arrival) in one transaction; how many values were new."""
         return await self.db.write(
-            lambda tx: sum(_observe(tx, tenant, wish, at, mark) for tenant, wish, mark, at in readings)
+            lambda tx: sum(_observe(tx, tenant, wish, at, mark) for tenant, wish, mark, at in readings),
+            long=len(readings) > BRIEF,
         )
 
     async def get(self, tenant: str, entity_id: str) -> Doc:
@@ -115,7 +119,7 @@ class Broker:
         )
         for attr in page.wants - self._indexing:
             self._indexing.add(attr)
-            task = asyncio.ensure_future(self.db.write(partial(entities.make_index, attr=attr, at=at)))
+            task = asyncio.ensure_future(self.db.write(partial(entities.make_index, attr=attr, at=at), long=True))
             task.add_done_callback(partial(self._indexed, attr))
         return page
 
@@ -220,39 +224,40 @@ def _write(tx: Tx, tenant: int, entity_id: str, held: entities.Held | None, appl
         assert held is not None
         pk = held.pk
     types = applied.doc["type"] if applied.doc else held.doc["type"] if held and held.doc else []
-    texts = [(iri, orjson.dumps(instance)) for iri, instance in applied.set]
-    rows = [_row(tx, pk, iri, instance, text) for (iri, instance), (_, text) in zip(applied.set, texts, strict=True)]
-    rows += [_tombstone(tx, pk, iri, instance, at) for iri, instance in applied.gone]
+    names = history.names(tx)
+    texts = [orjson.dumps(instance) for _, instance in applied.set]
+    rows = [_row(names, pk, iri, instance, text) for (iri, instance), text in zip(applied.set, texts, strict=True)]
+    rows += [_tombstone(names, pk, iri, instance, at) for iri, instance in applied.gone]
     if rows:
         history.append(tx, rows)
     late = [
         (iri, instance)
         for iri, instance in applied.late
-        if history.add(tx, _row(tx, pk, iri, instance, orjson.dumps(instance)))
+        if history.add(tx, _row(names, pk, iri, instance, orjson.dumps(instance)))
     ]
     applied.late = late
     if not (texts or applied.gone or applied.created or applied.shell or applied.doc is None or late):
         return
     kind = "entity.deleted" if applied.doc is None else "entity.created" if applied.created else "entity.updated"
-    journal.append(tx, tenant, at, kind, entity_id, _what(types, texts, applied.gone, late))
+    journal.append(tx, tenant, at, kind, entity_id, _what(types, applied, texts, late))
 
 
-def _row(tx: Tx, pk: int, iri: str, instance: Instance, text: bytes) -> history.Key:
+def _row(names: Mapping[str, int], pk: int, iri: str, instance: Instance, text: bytes) -> history.Key:
     dataset = instance.get("datasetId")
     modified = instance["modifiedAt"]
     observed = instance.get("observedAt")
     return (
         pk,
         modified if observed is None else observed,
-        history.name(tx, iri),
-        history.name(tx, dataset) if dataset else 0,
+        names[iri],
+        names[dataset] if dataset else 0,
         history.UNOBSERVED if observed is None else history.OBSERVED,
         modified,
         text.decode(),
     )
 
 
-def _tombstone(tx: Tx, pk: int, iri: str, instance: Instance, at: Instant) -> history.Key:
+def _tombstone(names: Mapping[str, int], pk: int, iri: str, instance: Instance, at: Instant) -> history.Key:
     dataset = instance.get("datasetId")
     text = orjson.dumps(
         {key: value for key, value in instance.items() if key in {"type", "datasetId"}} | {"modifiedAt": at}
@@ -260,26 +265,24 @@ def _tombstone(tx: Tx, pk: int, iri: str, instance: Instance, at: Instant) -> hi
     return (
         pk,
         at,
-        history.name(tx, iri),
-        history.name(tx, dataset) if dataset else 0,
+        names[iri],
+        names[dataset] if dataset else 0,
         history.DELETED,
         at,
         text.decode(),
     )
 
 
-def _what(
-    types: list[str], texts: list[tuple[str, bytes]], gone: list[tuple[str, Instance]], late: list[tuple[str, Instance]]
-) -> bytes:
-    """The journal's account of a change: {"types", "set": {IRI: [instance]}, "gone": [[IRI, datasetId]], "late": {IRI:
+def _what(types: list[str], applied: Applied, texts: list[bytes], late: list[tuple[str, Instance]]) -> bytes:
+    """The journal's account of a change: {"types", "set": {IRI: [instance]}, "gone": [[IRI, datasetId, instance as it was]], "late": {IRI:
     [instance]}}.
     """
     grouped: dict[str, list[orjson.Fragment]] = {}
-    for iri, text in texts:
+    for (iri, _), text in zip(applied.set, texts, strict=True):
         grouped.setdefault(iri, []).append(orjson.Fragment(text))
     what: dict[str, Any] = {"types": types, "set": grouped}
-    if gone:
-        what["gone"] = [[iri, instance.get("datasetId", "")] for iri, instance in gone]
+    if applied.gone:
+        what["gone"] = [[iri, instance.get("datasetId", ""), instance] for iri, instance in applied.gone]
     if late:
         what["late"] = {iri: [instance] for iri, instance in late}
     return orjson.dumps(what)
@@ -313,5 +316,9 @@ def _evolutions(
     count: bool,
 ) -> tuple[list[Evolution], int | None]:
     page = entities.find(tx, tenants.number(tx, tenant), query, limit=limit, offset=offset, count=count, gone=True)
-    found = [Evolution(doc, history.window(tx, pk, span, attrs)) for pk, doc in zip(page.pks, page.docs, strict=True)]
+    found: list[Evolution] = []
+    left = TEMPORAL_INSTANCES
+    for pk, doc in zip(page.pks, page.docs, strict=True):
+        found.append(Evolution(doc, history.window(tx, pk, span, attrs, most=left)))
+        left -= sum(map(len, found[-1].series.values()))
     return [one for one in found if one.series], page.total

@@ -864,20 +864,31 @@ def _some(tx: Tx, keys: Iterable[Key]) -> dict[Key, tuple[Record, dict[str, Any]
     return found
 
 
+def _missing(subscription_id: str) -> NotFound:
+    return NotFound(f"subscription {subscription_id} does not exist", field="id")
+
+
+def _number(tx: Tx, tenant: str) -> int | None:
+    """The tenant's number; None when it is the default one and nobody has written to it yet. NoTenant for another."""
+    try:
+        return tenants.number(tx, tenant)
+    except NoTenant:
+        if tenant:
+            raise
+        return None
+
+
 def _held(tx: Tx, tenant: str, subscription_id: str) -> tuple[Record, Tally]:
-    number = tenants.number(tx, tenant)
-    record = records.get(tx, KIND, number, subscription_id)
-    if record is None:
-        raise NotFound(f"subscription {subscription_id} does not exist", field="id")
+    number = _number(tx, tenant)
+    record = None if number is None else records.get(tx, KIND, number, subscription_id)
+    if number is None or record is None:
+        raise _missing(subscription_id)
     return record, _tally_of(records.get(tx, STATE, number, subscription_id))
 
 
 def _page(tx: Tx, tenant: str, limit: int, offset: int) -> tuple[list[tuple[Record, Tally]], int]:
-    try:
-        number = tenants.number(tx, tenant)
-    except NoTenant:
-        if tenant:
-            raise
+    number = _number(tx, tenant)
+    if number is None:
         return [], 0
     held = sorted((record for _, _, record in records.every(tx, KIND, number)), key=lambda record: record["born"])
     some = held[offset : offset + limit]
@@ -905,9 +916,9 @@ def _create(tx: Tx, tenant: str, record: Record, at: Instant) -> int:
 
 
 def _delete(tx: Tx, tenant: str, subscription_id: str, at: Instant) -> None:
-    number = tenants.number(tx, tenant)
-    if not records.drop(tx, KIND, number, subscription_id, at):
-        raise NotFound(f"subscription {subscription_id} does not exist", field="id")
+    number = _number(tx, tenant)
+    if number is None or not records.drop(tx, KIND, number, subscription_id, at):
+        raise _missing(subscription_id)
     records.drop(tx, STATE, number, subscription_id, at, journaled=False)
 
 

@@ -4,11 +4,17 @@ For: making changes durable before they are answered, at rates that one commit a
 arrive together are applied in the order of their arrival by one writer inside one transaction and made durable by one
 fsync; only then are their futures resolved.
 
+Why it is fast. Python runs one thread at a time, and each statement lets the event loop's thread in and has to wait for
+it to come out again. So (1) rows that nobody reads meanwhile are put off (`Tx.later`) and written many in one
+statement; (2) the answers of a group are told when the next group's statements are done, just before its commit: the
+loop reads the next requests while the disk works, and not while the writer thinks. Nobody waits for that when nothing
+else is waiting, nor while a work that is `long` is being done.
+
 Promises
 - `await write(work)` returns after the commit that holds the work's rows is on the disk (WAL, synchronous=FULL), or
-  raises and
-  leaves nothing behind. A work that fails takes nobody with it: when it has written already, the group is rolled back
-  and each of its members is done again alone.
+  raises and leaves nothing behind. A work that fails takes nobody with it: when it has written already, the group is
+  rolled back and each of its members is done again alone.
+- A work sees what the works before it wrote, put off or not: reading and writing at once come after what was put off.
 - `await read(work)` sees every change that was answered before the call; it never waits for the writer.
 - One process owns the file: a second one is refused by a lock, with a sentence.
 - Checkpoints are passive and run beside the writer; a log that grows past `WAL_RESTART_PAGES` is folded back by the
@@ -27,9 +33,10 @@ import fcntl
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final, TypeVar
@@ -50,49 +57,122 @@ READ_TIMEOUT_S: Final = float(QUERY_S)
 CHECKPOINT_EVERY_S: Final = 1.0
 CHECKPOINT_PAGES: Final = 1_000
 WAL_RESTART_PAGES: Final = 65_536
+TELL_WITHIN_S: Final = 0.02
+ROWS_PUT_OFF: Final = 8_192
+_TOGETHER: Final = (64, 8, 1)
+"""Rows of one statement: few enough forms to be remembered by the connection, long enough to be worth one."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Bulk:
+    """Rows of one kind that may be put off: `insert` such as "INSERT INTO t(a, b)", of `columns` values, and what
+    follows them.
+
+    `last_wins`: of rows with the same first value only the last is written.
+    """
+
+    insert: str
+    columns: int
+    conflict: str = ""
+    last_wins: bool = False
+    _statements: dict[int, str] = field(default_factory=dict)
+
+    def statement(self, rows: int) -> str:
+        """The statement for so many rows."""
+        found = self._statements.get(rows)
+        if found is None:
+            one = f"({', '.join('?' * self.columns)})"
+            found = f"{self.insert} VALUES {', '.join([one] * rows)} {self.conflict}"
+            self._statements[rows] = found
+        return found
 
 
 class Tx:
-    """One connection inside a transaction, as a work sees it: rows in, rows out."""
+    """One connection inside a transaction, as a work sees it: rows in, rows out.
+
+    `apart`: what was put off does not concern this statement, so that it need not be written before.
+    """
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
+        self._execute = connection.execute
+        self._put_off: dict[Bulk, list[Row]] = {}
+        self._rows_put_off = self._rows_ever = 0
+        self.settled = 0
+        """How many times what was put off has been written or forgotten: tells whether a row is still put off."""
         self.memory: dict[str, Any] = {}
-        """What rooms of the store remember between works of this connection; emptied when a transaction is rolled back."""
+        """What rooms of the store remember between works of this connection; emptied when a transaction is rolled
+        back.
+        """
 
-    def rows(self, sql: str, bindings: Bindings = ()) -> list[Row]:
+    def rows(self, sql: str, bindings: Bindings = (), *, apart: bool = False) -> list[Row]:
         """Every row of the answer."""
-        return self._connection.execute(sql, bindings).fetchall()
+        if self._put_off and not apart:
+            self.settle()
+        return self._execute(sql, bindings).fetchall()
 
     def iterate(self, sql: str, bindings: Bindings = ()) -> Iterable[Row]:
         """The rows one by one, for answers that may be long."""
-        return self._connection.execute(sql, bindings)
+        self.settle()
+        return self._execute(sql, bindings)
 
-    def row(self, sql: str, bindings: Bindings = ()) -> Row | None:
+    def row(self, sql: str, bindings: Bindings = (), *, apart: bool = False) -> Row | None:
         """The first row, or None."""
-        found = self._connection.execute(sql, bindings).fetchone()
+        if self._put_off and not apart:
+            self.settle()
+        found = self._execute(sql, bindings).fetchone()
         return None if found is None else tuple(found)
 
-    def run(self, sql: str, bindings: Bindings = ()) -> int:
+    def run(self, sql: str, bindings: Bindings = (), *, apart: bool = False) -> int:
         """Do one statement; the number of rows that it changed."""
+        if self._put_off and not apart:
+            self.settle()
         before = self._connection.total_changes()
-        self._connection.execute(sql, bindings)
+        self._execute(sql, bindings)
         return self._connection.total_changes() - before
 
-    def run_many(self, sql: str, rows: Sequence[Bindings]) -> None:
-        """Do one statement for many rows."""
-        self._connection.executemany(sql, rows)
+    def later(self, kind: Bulk, rows: Sequence[Row]) -> None:
+        """Put off rows until the end of the group, or until somebody reads or the waiting ones are many."""
+        self._put_off.setdefault(kind, []).extend(rows)
+        self._rows_ever += len(rows)
+        self._rows_put_off += len(rows)
+        if self._rows_put_off >= ROWS_PUT_OFF:
+            self.settle()
+
+    def settle(self) -> None:
+        """Write what was put off, kind by kind in the order in which they came."""
+        if not self._put_off:
+            return
+        waiting = self._put_off
+        self.forget()
+        for kind, rows in waiting.items():
+            self._write(kind, list({row[0]: row for row in rows}.values()) if kind.last_wins else rows)
+
+    def forget(self) -> None:
+        """Drop what was put off: the transaction is being rolled back."""
+        self._put_off = {}
+        self._rows_put_off = 0
+        self.settled += 1
+
+    def _write(self, kind: Bulk, rows: Sequence[Row]) -> None:
+        done = 0
+        for size in _TOGETHER:
+            statement = kind.statement(size)
+            while len(rows) - done >= size:
+                self._execute(statement, tuple(chain.from_iterable(rows[done : done + size])))
+                done += size
 
     @property
     def changes(self) -> int:
-        """Rows changed since the connection was opened; tells whether a failed work had written."""
-        return self._connection.total_changes()
+        """Rows changed or put off since the connection was opened; tells whether a failed work had written."""
+        return self._connection.total_changes() + self._rows_ever
 
 
 @dataclass(slots=True)
 class _Job:
     work: Callable[[Tx], Any]
     future: asyncio.Future[Any]
+    long: bool = False
     result: Any = None
     error: BaseException | None = None
 
@@ -144,6 +224,7 @@ class Database:
     _local: threading.local = field(default_factory=threading.local)
     _opened: list[apsw.Connection] = field(default_factory=list)
     _listeners: list[Callable[[], None]] = field(default_factory=list)
+    _untold: list[_Job] = field(default_factory=list)
     _lock: Any = None
     _commit: Callable[[apsw.Connection], None] | None = None
 
@@ -192,15 +273,18 @@ class Database:
         """Call `listener` in the event loop after each commit; it must not wait."""
         self._listeners.append(listener)
 
-    async def write(self, work: Callable[[Tx], T]) -> T:
-        """Do `work` in the writer, and return when what it wrote is durable. `work` must not wait for anything."""
+    async def write(self, work: Callable[[Tx], T], *, long: bool = False) -> T:
+        """Do `work` in the writer, and return when what it wrote is durable. `work` must not wait for anything.
+
+        `long`: it may take more than a few milliseconds, so that nobody's answer should wait for it.
+        """
         if self._writer is None or self._loop is None:
             raise Unavailable("the store is closed")
         if self._waiting >= QUEUE_MAX:
             raise Unavailable("too many changes are waiting", rule=f"at most {QUEUE_MAX} changes wait")
         future: asyncio.Future[T] = self._loop.create_future()
         self._waiting += 1
-        self._jobs.put(_Job(work, future))
+        self._jobs.put(_Job(work, future, long))
         return await future
 
     async def read(self, work: Callable[[Tx], T], *, timeout_s: float = READ_TIMEOUT_S) -> T:
@@ -230,32 +314,38 @@ class Database:
         except apsw.Error as problem:
             raise _translate(problem) from problem
         connection.set_busy_timeout(10_000)
-        connection.execute(
-            "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA foreign_keys=ON; PRAGMA temp_store=MEMORY"
-        )
-        connection.execute(f"PRAGMA cache_size=-{4_000 if readonly else 16_000}")
-        if readonly:
-            connection.execute("PRAGMA query_only=ON")
+        pragmas = ["synchronous=FULL", "wal_autocheckpoint=0", "foreign_keys=ON", "temp_store=MEMORY"]
+        pragmas += ["cache_size=-4000", "query_only=ON"] if readonly else ["cache_size=-16000"]
+        for pragma in pragmas:  # each alone: of several in one text those behind one that answers are not done
+            connection.execute(f"PRAGMA {pragma}").fetchall()
         return connection
 
     # -- the writer ---------------------------------------------------------------------------------------------
 
     def _write_forever(self, connection: apsw.Connection) -> None:
         tx = Tx(connection)
-        closing = False
-        while not closing:
-            group: list[_Job] = []
-            job = self._jobs.get()
-            while job is not None:
-                group.append(job)
-                if len(group) >= GROUP_MAX or self._jobs.empty():
-                    break
-                job = self._jobs.get()
-            closing = job is None
-            if group:
-                self._do_group(connection, tx, group)
-                self._fold_back(connection)
+        for group in self._groups():
+            self._do_group(connection, tx, group)
+            self._fold_back(connection)
         connection.close(True)
+
+    def _groups(self) -> Iterator[list[_Job]]:
+        """What is to be done together, until the store closes: all that waits, but a long work alone."""
+        group: list[_Job] = []
+        while True:
+            if group and (group[-1].long or len(group) >= GROUP_MAX or self._jobs.empty()):
+                yield group
+                group = []
+            if self._jobs.empty():
+                self._tell()
+            job = self._jobs.get()
+            if group and (job is None or job.long):
+                yield group
+                group = []
+            if job is None:
+                self._tell()
+                return
+            group.append(job)
 
     def _do_group(self, connection: apsw.Connection, tx: Tx, group: list[_Job]) -> None:
         started = monotonic()
@@ -266,21 +356,32 @@ class Database:
         self.counters.commit_s += monotonic() - started
         self.counters.works += len(group)
         self.counters.largest_group = max(self.counters.largest_group, len(group))
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._deliver, group)
+        self._untold += group
+
+    def _tell(self) -> None:
+        """Let the loop answer those whose changes are durable."""
+        if self._untold:
+            told, self._untold = self._untold, []
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(self._deliver, told)
 
     def _try_together(self, connection: apsw.Connection, tx: Tx, group: list[_Job]) -> bool:
         """Do the group in one transaction; False when it was rolled back and each must be done alone."""
+        tell_at = monotonic() + TELL_WITHIN_S
         try:
             connection.execute("BEGIN IMMEDIATE")
             for job in group:
                 before = tx.changes
+                if job.long or monotonic() > tell_at:
+                    self._tell()
                 try:
                     job.result = job.work(tx)
                 except ShaharError as problem:
                     if tx.changes != before:
                         raise
                     job.error = problem
+            tx.settle()
+            self._tell()
             self._make_durable(connection)
         except Exception as problem:  # fence: any failure undoes the group; each member then meets its own error alone
             self._undo(connection, tx)
@@ -302,6 +403,7 @@ class Database:
 
     def _undo(self, connection: apsw.Connection, tx: Tx) -> None:
         tx.memory.clear()
+        tx.forget()
         self.counters.rollbacks += 1
         if connection.in_transaction:
             connection.execute("ROLLBACK")

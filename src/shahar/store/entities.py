@@ -22,7 +22,7 @@ from shahar.model import query as q
 from shahar.model.change import Applied
 from shahar.model.entity import Doc
 from shahar.store import history
-from shahar.store.db import Tx
+from shahar.store.db import Bulk, Tx
 from shahar.store.dialect import SQLITE
 from shahar.values import places
 from shahar.values.errors import TooComplex
@@ -36,14 +36,28 @@ INDEX_AFTER_ROWS: Final = 5_000
 _COMPOUND: Final = ("{v} >= '[' AND {v} < '\\'", "{v} >= '{{' AND {v} < '|'")
 """A list or an object is extracted as its JSON text, which starts with a bracket: it stays in, for the evaluation to judge."""
 
+_ROWS: Final = Bulk(
+    "INSERT INTO entity(pk, tenant, id, gone, multi, doc)",
+    6,
+    "ON CONFLICT(pk) DO UPDATE SET gone = excluded.gone, multi = excluded.multi, doc = excluded.doc",
+    last_wins=True,
+)
+_TYPE_ROWS: Final = Bulk("INSERT INTO entity_type(tenant, type, entity)", 3, "ON CONFLICT DO NOTHING")
+_PLACE_OF_ROWS: Final = Bulk("INSERT INTO place_of(pk, tenant, entity, attr)", 4)
+_PLACE_ROWS: Final = Bulk("INSERT INTO place(pk, west, east, south, north)", 5)
+
 
 @dataclass(slots=True)
 class Held:
-    """An entity's row as the writer knows it; `doc` is None while the entity is deleted."""
+    """An entity's row as the writer knows it; `doc` is None while the entity is deleted, `placed` says whether it holds a
+    geometry, `settled` how often the writer had settled when the row was put off (-1: it is in the file).
+    """
 
     pk: int
     doc: Doc | None
     size: int
+    placed: bool
+    settled: int = -1
 
 
 @dataclass(slots=True)
@@ -59,9 +73,12 @@ class Page:
 
 
 class _Cache:
-    """The writer's recently written documents, bounded by the bytes of their texts."""
+    """The writer's recently written documents, bounded by the bytes of their texts. A row that is put off is in here:
+    who does not find an entity here may look into the file.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, tx: Tx) -> None:
+        self.tx = tx
         self.held: OrderedDict[tuple[int, str], Held] = OrderedDict()
         self.bytes = 0
 
@@ -78,78 +95,88 @@ class _Cache:
         while self.bytes > CACHE_BYTES:
             _, dropped = self.held.popitem(last=False)
             self.bytes -= dropped.size
+            if dropped.settled == self.tx.settled:
+                self.tx.settle()
 
 
 def _cache(tx: Tx) -> _Cache:
     found: _Cache | None = tx.memory.get("entities")
     if found is None:
-        found = tx.memory["entities"] = _Cache()
+        found = tx.memory["entities"] = _Cache(tx)
     return found
 
 
 def load(tx: Tx, tenant: int, entity_id: str) -> Held | None:
     """The row of an entity, living or deleted, for the writer; None when the id was never used."""
-    found = _cache(tx).get((tenant, entity_id))
+    cache = _cache(tx)
+    found = cache.get((tenant, entity_id))
     if found is None:
-        row = tx.row("SELECT pk, gone, doc FROM entity WHERE tenant = :t AND id = :id", {"t": tenant, "id": entity_id})
+        row = tx.row(
+            "SELECT pk, gone, doc FROM entity WHERE tenant = :t AND id = :id",
+            {"t": tenant, "id": entity_id},
+            apart=True,
+        )
         if row is None:
             return None
-        found = Held(row[0], None if row[1] is not None else orjson.loads(row[2]), len(row[2]))
-        _cache(tx).put((tenant, entity_id), found)
+        doc = None if row[1] is not None else orjson.loads(row[2])
+        found = Held(row[0], doc, len(row[2]), bool(_geometries(doc)))
+        cache.put((tenant, entity_id), found)
     return found
 
 
 def put(tx: Tx, tenant: int, held: Held | None, entity_id: str, applied: Applied, at: Instant) -> int:
     """Write what a change made of an entity; the row's number."""
-    if applied.doc is None:
+    doc = applied.doc
+    if doc is None:
         assert held is not None
         return _bury(tx, tenant, held, entity_id, at)
-    text = orjson.dumps(applied.doc)
-    multi = any(len(instances) > 1 for instances in applied.doc["attrs"].values())
-    if held is None:
-        row = tx.row(
-            "INSERT INTO entity(tenant, id, multi, doc) VALUES(:t, :id, :multi, :doc) RETURNING pk",
-            (tenant, entity_id, int(multi), text.decode()),
-        )
-        assert row is not None
-        pk = int(row[0])
-    else:
-        pk = held.pk
-        tx.run_many(
-            "UPDATE entity SET gone = NULL, multi = :multi, doc = :doc WHERE pk = :pk",
-            [(int(multi), text.decode(), pk)],
-        )
+    text = orjson.dumps(doc)
+    multi = any([len(instances) > 1 for instances in doc["attrs"].values()])  # noqa: C419 -- a list is faster
+    pk = held.pk if held else _next(tx, "entity")
+    tx.later(_ROWS, [(pk, tenant, entity_id, None, int(multi), text.decode())])
     old = held.doc if held else None
-    if old is None or old["type"] != applied.doc["type"]:
-        _put_types(tx, tenant, pk, old, applied.doc)
-    _put_places(tx, tenant, pk, old, applied.doc)
-    _cache(tx).put((tenant, entity_id), Held(pk, applied.doc, len(text)))
+    if old is None or old["type"] != doc["type"]:
+        _put_types(tx, tenant, pk, doc, new=held is None)
+    placed = any([one["type"] == "GeoProperty" for _, one in applied.set])  # noqa: C419 -- as above
+    if placed or (held is not None and held.placed):
+        placed = _put_places(tx, tenant, pk, old, doc)
+    _cache(tx).put((tenant, entity_id), Held(pk, doc, len(text), placed, tx.settled))
     return pk
+
+
+def _next(tx: Tx, table: str) -> int:
+    """The number of a new row: the writer alone makes them."""
+    key = f"{table}.last"
+    last: int | None = tx.memory.get(key)
+    if last is None:
+        found = tx.row(f"SELECT max(pk) FROM {table}")
+        last = int(found[0] or 0) if found else 0
+    tx.memory[key] = last + 1
+    return last + 1
 
 
 def _bury(tx: Tx, tenant: int, held: Held, entity_id: str, at: Instant) -> int:
     assert held.doc is not None
     shell = {key: value for key, value in held.doc.items() if key != "attrs"} | {"attrs": {}, "deletedAt": at}
     text = orjson.dumps(shell).decode()
-    tx.run("UPDATE entity SET gone = :at, multi = 0, doc = :doc WHERE pk = :pk", {"at": at, "doc": text, "pk": held.pk})
-    tx.run("DELETE FROM place WHERE pk IN (SELECT pk FROM place_of WHERE entity = :pk)", {"pk": held.pk})
-    tx.run("DELETE FROM place_of WHERE entity = :pk", {"pk": held.pk})
-    _cache(tx).put((tenant, entity_id), Held(held.pk, None, len(text)))
+    tx.later(_ROWS, [(held.pk, tenant, entity_id, at, 0, text)])
+    if held.placed:
+        _drop_places(tx, held.pk)
+    _cache(tx).put((tenant, entity_id), Held(held.pk, None, len(text), False, tx.settled))
     return held.pk
 
 
-def _put_types(tx: Tx, tenant: int, pk: int, old: Doc | None, new: Doc) -> None:
-    wanted = {history.name(tx, kind) for kind in new["type"]}
-    if old is not None or wanted:
-        for (number,) in tx.rows("SELECT DISTINCT type FROM entity_type WHERE tenant = :t AND entity = :pk AND type NOT IN "
-                                 + SQLITE.listed("kept"), {"t": tenant, "pk": pk, "kept": orjson.dumps(sorted(wanted)).decode()}) if old else ():  # fmt: skip
+def _put_types(tx: Tx, tenant: int, pk: int, doc: Doc, *, new: bool) -> None:
+    wanted = {history.name(tx, kind) for kind in doc["type"]}
+    if not new:  # a deleted entity keeps its types for history; one that comes again may be of others
+        kept = {"t": tenant, "pk": pk, "kept": orjson.dumps(sorted(wanted)).decode()}
+        unwanted = f"tenant = :t AND entity = :pk AND type NOT IN {SQLITE.listed('kept')}"
+        for (number,) in tx.rows(f"SELECT DISTINCT type FROM entity_type WHERE {unwanted}", kept):
             tx.run(
                 "DELETE FROM entity_type WHERE tenant = :t AND type = :k AND entity = :pk",
                 {"t": tenant, "k": number, "pk": pk},
             )
-    tx.run_many(
-        "INSERT INTO entity_type VALUES(:t, :k, :pk) ON CONFLICT DO NOTHING", [(tenant, kind, pk) for kind in wanted]
-    )
+    tx.later(_TYPE_ROWS, [(tenant, kind, pk) for kind in wanted])
 
 
 def _geometries(doc: Doc | None) -> list[tuple[str, Any]]:
@@ -160,21 +187,25 @@ def _geometries(doc: Doc | None) -> list[tuple[str, Any]]:
     ]
 
 
-def _put_places(tx: Tx, tenant: int, pk: int, old: Doc | None, new: Doc) -> None:
+def _put_places(tx: Tx, tenant: int, pk: int, old: Doc | None, new: Doc) -> bool:
+    """Write the places of an entity where they changed; whether it has any."""
     wanted = _geometries(new)
-    if wanted == _geometries(old):
-        return
-    if old is not None:
-        tx.run("DELETE FROM place WHERE pk IN (SELECT pk FROM place_of WHERE entity = :pk)", {"pk": pk})
-        tx.run("DELETE FROM place_of WHERE entity = :pk", {"pk": pk})
+    before = _geometries(old)
+    if wanted == before:
+        return bool(wanted)
+    if before:
+        _drop_places(tx, pk)
     for iri, geometry in wanted:
-        row = tx.row(
-            "INSERT INTO place_of(tenant, entity, attr) VALUES(:t, :pk, :attr) RETURNING pk",
-            {"t": tenant, "pk": pk, "attr": history.name(tx, iri)},
-        )
-        assert row is not None
+        place = _next(tx, "place_of")
         west, south, east, north = places.bbox(geometry)
-        tx.run_many("INSERT INTO place VALUES(:pk, :west, :east, :south, :north)", [(row[0], west, east, south, north)])
+        tx.later(_PLACE_OF_ROWS, [(place, tenant, pk, history.name(tx, iri))])
+        tx.later(_PLACE_ROWS, [(place, west, east, south, north)])
+    return bool(wanted)
+
+
+def _drop_places(tx: Tx, pk: int) -> None:
+    tx.run("DELETE FROM place WHERE pk IN (SELECT pk FROM place_of WHERE entity = :pk)", {"pk": pk})
+    tx.run("DELETE FROM place_of WHERE entity = :pk", {"pk": pk})
 
 
 def get(tx: Tx, tenant: int, entity_id: str) -> Doc | None:

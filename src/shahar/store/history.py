@@ -9,13 +9,13 @@ the order of arrival does not matter; a deletion leaves a tombstone. Does not: s
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
-from shahar.store.db import Tx
+from shahar.store.db import Bulk, Tx
 from shahar.store.dialect import SQLITE
 from shahar.values.bounds import TEMPORAL_INSTANCES
 from shahar.values.errors import TooMany
@@ -27,9 +27,10 @@ DELETED: Final = 2
 
 Key = tuple[int, Instant, int, int, int, Instant, str]
 
-_APPEND: Final = (
-    "INSERT INTO history VALUES(:entity, :at, :attr, :dataset, :kind, :modified_at, :doc)"
-    " ON CONFLICT(entity, at, attr, dataset, kind) DO UPDATE SET modified_at = excluded.modified_at, doc = excluded.doc"
+_ROWS: Final = Bulk(
+    "INSERT INTO history(entity, at, attr, dataset, kind, modified_at, doc)",
+    7,
+    "ON CONFLICT(entity, at, attr, dataset, kind) DO UPDATE SET modified_at = excluded.modified_at, doc = excluded.doc",
 )
 
 
@@ -47,20 +48,36 @@ class Span:
 
 def name(tx: Tx, text: str) -> int:
     """The number of an attribute name or dataset id, made when it is new."""
-    known: dict[str, int] = tx.memory.setdefault("names", {})
-    found = known.get(text)
+    return names(tx)[text]
+
+
+def names(tx: Tx) -> Mapping[str, int]:
+    """Name -> number for every name: one that is new is made when it is looked up."""
+    found: _Names | None = tx.memory.get("names")
     if found is None:
-        row = tx.row("SELECT pk FROM name WHERE text = :text", {"text": text})
-        if row is None:
-            row = tx.row("INSERT INTO name(text) VALUES(:text) RETURNING pk", {"text": text})
-        assert row is not None
-        found = known[text] = int(row[0])
+        found = tx.memory["names"] = _Names(tx)
     return found
 
 
-def append(tx: Tx, rows: list[Key]) -> None:
+class _Names(dict[str, int]):
+    """The names that were looked up so far; a known one costs a dictionary's look."""
+
+    def __init__(self, tx: Tx) -> None:
+        super().__init__()
+        self._tx = tx
+
+    def __missing__(self, text: str) -> int:
+        row = self._tx.row("SELECT pk FROM name WHERE text = :text", {"text": text}, apart=True)
+        if row is None:
+            row = self._tx.row("INSERT INTO name(text) VALUES(:text) RETURNING pk", {"text": text}, apart=True)
+        assert row is not None
+        number = self[text] = int(row[0])
+        return number
+
+
+def append(tx: Tx, rows: Sequence[Key]) -> None:
     """Write instances; a row of the same series and instant is replaced."""
-    tx.run_many(_APPEND, rows)
+    tx.later(_ROWS, rows)
 
 
 def add(tx: Tx, row: Key) -> bool:
@@ -80,10 +97,12 @@ def _bare(instance: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in instance.items() if key not in {"createdAt", "modifiedAt"}}
 
 
-def window(tx: Tx, entity: int, span: Span, attrs: Collection[str] = ()) -> dict[str, list[dict[str, Any]]]:
+def window(
+    tx: Tx, entity: int, span: Span, attrs: Collection[str] = (), *, most: int = TEMPORAL_INSTANCES
+) -> dict[str, list[dict[str, Any]]]:
     """Attribute IRI -> instances in the order of time, as `span` wants them; `attrs` narrows, empty means all."""
     where, bindings = _conditions(span)
-    bindings |= {"entity": entity, "limit": TEMPORAL_INSTANCES + 1}
+    bindings |= {"entity": entity, "limit": most + 1}
     if attrs:
         known = [
             number[0]
@@ -105,17 +124,17 @@ def window(tx: Tx, entity: int, span: Span, attrs: Collection[str] = ()) -> dict
         f"SELECT h.at, n.text, h.kind, h.doc FROM ({chosen}) h JOIN name n ON n.pk = h.attr ORDER BY h.at LIMIT :limit",
         bindings,
     )
-    return _collect(rows)
+    return _collect(rows, most)
 
 
-def _collect(rows: Iterable[Any]) -> dict[str, list[dict[str, Any]]]:
+def _collect(rows: Iterable[Any], most: int) -> dict[str, list[dict[str, Any]]]:
     series: dict[str, list[dict[str, Any]]] = {}
     for number, (at, attr, kind, text) in enumerate(rows):
-        if number == TEMPORAL_INSTANCES:
+        if number == most:
             raise TooMany(
                 "the history asked for is too long: narrow the time or ask for lastN",
                 field="timerel",
-                rule=f"at most {TEMPORAL_INSTANCES} instances of an entity in one answer",
+                rule=f"at most {TEMPORAL_INSTANCES} instances in one answer",
             )
         instance = orjson.loads(text)
         if kind == DELETED:

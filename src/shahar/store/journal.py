@@ -13,11 +13,12 @@ from typing import Any, Final
 
 import orjson
 
-from shahar.store.db import Tx
+from shahar.store.db import Bulk, Tx
 from shahar.values.instants import SECOND, Instant
 
 KEEP_S: Final = 7 * 86_400
 PRUNE_ROWS: Final = 20_000
+_ROWS: Final = Bulk("INSERT INTO journal(seq, tenant, at, kind, key, what)", 6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,7 @@ class Entry:
 def append(tx: Tx, tenant: int, at: Instant, kind: str, key: str, what: bytes) -> int:
     """Write one row; its number. `what` is JSON text in UTF-8."""
     seq = _next(tx)
-    tx.run_many(
-        "INSERT INTO journal VALUES(:seq, :tenant, :at, :kind, :key, :what)",
-        [(seq, tenant, at, kind, key, what.decode())],
-    )
+    tx.later(_ROWS, [(seq, tenant, at, kind, key, what.decode())])
     return seq
 
 

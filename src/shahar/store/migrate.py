@@ -24,6 +24,7 @@ from shahar.values.errors import Unavailable
 STEPS: Final[tuple[str, ...]] = (
     """
     CREATE TABLE tenant(pk INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, made_at INTEGER NOT NULL) STRICT;
+    INSERT INTO tenant(name, made_at) VALUES('', 0);
     CREATE TABLE name(pk INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
     CREATE TABLE entity(
       pk INTEGER PRIMARY KEY, tenant INTEGER NOT NULL REFERENCES tenant, id TEXT NOT NULL,

@@ -23,6 +23,7 @@ def get(tx: Tx, kind: str, tenant: int, key: str) -> Record | None:
     found = tx.row(
         "SELECT doc FROM record WHERE kind = :kind AND tenant = :tenant AND key = :key",
         {"kind": kind, "tenant": tenant, "key": key},
+        apart=True,
     )
     return orjson.loads(found[0]) if found else None
 
@@ -34,6 +35,7 @@ def put(tx: Tx, kind: str, tenant: int, key: str, doc: Record, at: Instant, *, j
         "INSERT INTO record VALUES(:kind, :tenant, :key, :at, :doc)"
         " ON CONFLICT(kind, tenant, key) DO UPDATE SET at = excluded.at, doc = excluded.doc",
         {"kind": kind, "tenant": tenant, "key": key, "at": at, "doc": text.decode()},
+        apart=True,
     )
     if journaled:
         journal.append(tx, tenant, at, f"{kind}.put", key, b"{}")
@@ -44,6 +46,7 @@ def drop(tx: Tx, kind: str, tenant: int, key: str, at: Instant, *, journaled: bo
     gone = tx.run(
         "DELETE FROM record WHERE kind = :kind AND tenant = :tenant AND key = :key",
         {"kind": kind, "tenant": tenant, "key": key},
+        apart=True,
     )
     if gone and journaled:
         journal.append(tx, tenant, at, f"{kind}.dropped", key, b"{}")

@@ -135,7 +135,7 @@ PATTERN_CHARS: Final = _question(
 PAGE_LIMIT: Final = _question("page_limit", 1_000, "entities", TooMany, "a page is built in memory before it is sent")
 PAGE_OFFSET: Final = _question("page_offset", 1_000_000, "entities", TooMany, "skipped rows are read all the same")
 TEMPORAL_INSTANCES: Final = _question(
-    "temporal_instances", 50_000, "instances", TooMany, "history of one entity in one answer; a narrower time or lastN asks for less"
+    "temporal_instances", 50_000, "instances", TooMany, "history in one answer; a narrower time or lastN asks for less"
 )
 QUERY_S: Final = _question("query_s", 15, "s", TooComplex, "a question holds one of the few readers")
 

@@ -34,11 +34,10 @@ from shahar.values.bounds import FORM_BYTES, KEY_DAYS, KEY_SCOPES
 from shahar.values.errors import Invalid, Malformed, TooLarge, Unauthenticated, WrongMediaType
 from shahar.values.instants import Instant, text
 from shahar.web import session
-from shahar.web.pages.words import words
+from shahar.web.pages.words import LANGUAGES, language_of, words
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
-LANGUAGES: Final = {"uz": "Oʻzbekcha", "uz-Cyrl": "Ўзбекча", "ru": "Русский", "kaa": "Qaraqalpaqsha", "en": "English"}
 SECRET_QUERIES: Final = ("/welcome",)
 AFTER_SIGN_IN: Final = "/ops"
 KEY_DAYS_DEFAULT: Final = 90
@@ -49,7 +48,7 @@ _ONCE: Final = {"cache-control": "no-store"}
 _PAGE: Final = _ONCE | {
     # same-origin, not no-referrer: under the latter browsers send `Origin: null` with our own forms
     "referrer-policy": "same-origin",
-    "content-security-policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; form-action 'self'; "
+    "content-security-policy": "default-src 'self'; style-src 'self'; form-action 'self'; "
     "frame-ancestors 'none'; base-uri 'none'",
 }
 _TOKEN: Final = re.compile(r"sht_[0-9a-z-]+_[A-Za-z0-9_-]+")
@@ -303,20 +302,6 @@ def _page(request: Request, part: str, **told: Any) -> HTMLResponse:
 
 def _here(request: Request, language: str) -> str:
     return "?" + urlencode({**request.query_params, "lang": language})
-
-
-def language_of(request: Request) -> str:
-    """The first language that is asked for and that the pages speak; Uzbek in Latin letters when there is none."""
-    for told in (request.query_params.get("lang"), request.cookies.get("shahar_lang")):
-        if told in LANGUAGES:
-            return told
-    for part in request.headers.get("accept-language", "").split(","):
-        tag = part.partition(";")[0].strip().lower()
-        if tag.startswith("uz-cyrl"):
-            return "uz-Cyrl"
-        if tag.partition("-")[0] in LANGUAGES:
-            return tag.partition("-")[0]
-    return "uz"
 
 
 def _go(address: str) -> RedirectResponse:

@@ -21,6 +21,7 @@ from urllib.parse import unquote_to_bytes
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as StarletteRequest
 from starlette.responses import JSONResponse, RedirectResponse
 from starlette.responses import Response as StarletteResponse
@@ -48,6 +49,8 @@ Table = Sequence[tuple[Sequence[str], str, Endpoint, tuple[Act, str] | None]]
 
 HOT_PREFIXES: Final = ("/ngsi-ld/", "/intake/")
 _TENANT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,62}", re.ASCII)
+LEFT: Final = 499
+"""How a request is counted whose sender left before it was answered."""
 
 
 class Gone(Exception):
@@ -92,7 +95,7 @@ class Application:
             await send({"type": "websocket.close", "code": 1000})
             return
         started = perf_counter()
-        status = 499
+        status = LEFT
         try:
             response = await self._serve(scope, receive, send)
             if isinstance(response, int):
@@ -120,6 +123,7 @@ class Application:
             actor = await self._who(scope)
             if scope["path"].startswith(HOT_PREFIXES):
                 return await self._hot(scope, receive, actor, at)
+            _headers(scope)  # the same bounds for pages
         except Gone:
             raise
         except Exception as failure:  # fence: one request's failure is one request's answer
@@ -145,7 +149,10 @@ class Application:
                 seen[0] = message["status"]
             await send(message)
 
-        await self.pages(scope, receive, noting)
+        try:
+            await self.pages(scope, receive, noting)
+        except Exception:  # fence: a page's failure is one request's; `_problem` has answered and logged it
+            pass
         return seen[0]
 
     async def _hot(self, scope: Scope, receive: Receive, actor: access.Actor, at: int) -> Response:
@@ -234,7 +241,8 @@ async def _body(receive: Receive, headers: dict[str, str], most: int) -> bytes:
         async with asyncio.timeout(bounds.BODY_S):
             return await _rest(receive, message, most)
     except TimeoutError:
-        raise Gone from None
+        rule = f"the whole of it within {bounds.BODY_S} s"
+        raise Malformed("the body did not come in time", field="body", rule=rule) from None
 
 
 async def _rest(receive: Receive, message: MutableMapping[str, Any], most: int) -> bytes:
@@ -292,7 +300,13 @@ def pages(
     routes += [Mount(path, StaticFiles(directory=folder)) for path, folder in folders.items() if folder.is_dir()]
     return Starlette(
         routes=routes,
-        exception_handlers={ShaharError: _problem, problem.LOOKED_FOR: _nothing, problem.OTHER_METHOD: _nothing},
+        exception_handlers={
+            ShaharError: _problem,
+            ClientDisconnect: _left,
+            Exception: _problem,
+            problem.LOOKED_FOR: _nothing,
+            problem.OTHER_METHOD: _nothing,
+        },
     )
 
 
@@ -316,6 +330,10 @@ def guarded(endpoint: Endpoint, right: tuple[Act, str] | None) -> Endpoint:
 
 async def _problem(request: StarletteRequest, failure: Exception) -> StarletteResponse:
     return _dressed(problem.answer(failure, request.method, request.url.path))
+
+
+async def _left(_request: StarletteRequest, _failure: Exception) -> StarletteResponse:
+    return StarletteResponse(status_code=LEFT)  # to nobody, but counted
 
 
 async def _nothing(request: StarletteRequest, failure: Exception) -> StarletteResponse:

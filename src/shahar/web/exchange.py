@@ -100,7 +100,7 @@ class Params:
         value = self.take(name)
         if value is None:
             return default
-        if not value.isascii() or not value.isdigit() or not least <= int(value[:10]) <= most:
+        if not value.isascii() or not value.isdigit() or len(value) > 15 or not least <= int(value) <= most:
             raise Invalid(
                 f"parameter {name} is a whole number from {least} to {most}", field=name, rule=f"{least} to {most}"
             )

@@ -1,4 +1,4 @@
-"""The city as the operations centre sees it: objects with their state, indicators, cards, charts, and the live stream of
+"""The city as the operations centre sees it: objects with their state, indicators, cards, charts, the live stream of
 changes.
 
 For: /ops and the summary on /. Everything is read through the broker and the systems' declarations; nothing is kept
@@ -47,7 +47,7 @@ WINDOW_POINTS_MAX: Final = 100_000
 """Of one entity within an indicator's window: more than one a second for a day."""
 CHART_HOURS_MAX: Final = 24 * 31
 CHART_PERIODS: Final = (24, 7 * 24, 30 * 24)
-CHART_ENOUGH: Final = 8
+CHART_ENOUGH: Final = 10
 """Values that make a line worth drawing: without a wish a chart is as short as it can be with so many."""
 BATCH_S: Final = 1.0
 _SILENT: Final = frozenset({"stale", "nodata"})
@@ -452,7 +452,7 @@ class Operations:
                     ids = set(changed)
                     changed.clear()
                     at = self.pace().at
-                    yield _event("objects", await self._some(ids, at))
+                    yield _event("objects", await self.some(ids, at))
                     yield _event("tiles", {"tiles": await self.tiles(at)})
                 await asyncio.sleep(BATCH_S)
         finally:
@@ -470,7 +470,7 @@ class Operations:
             elif entry.tenant == DEFAULT_TENANT and entry.kind.startswith("entity."):
                 changed.add(entry.key)
 
-    async def _some(self, ids: set[str], at: Instant) -> dict[str, Any]:
+    async def some(self, ids: set[str], at: Instant) -> dict[str, Any]:
         """The objects of these ids as they are now, and the ids that no object has any more."""
         page = await self.broker.find(DEFAULT_TENANT, q.Query(ids=tuple(sorted(ids)[:OBJECTS_MAX])), limit=OBJECTS_MAX)
         shown = [one for doc in page.docs if (one := self.object(doc, at))]

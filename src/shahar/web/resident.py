@@ -83,9 +83,7 @@ def _demo(city: City, pace: Pace, language: str) -> dict[str, Any] | None:
         "made_up": bool(city.settings.get("simulated")),
         "speed": view.told_speed(pace),
         "moment": words.moment(pace.at, language, city.timezone),
-        "wall": words.moment(pace.wall, language, city.timezone)
-        if abs(pace.wall - pace.at) > _CLOCKS_DIFFER
-        else None,
+        "wall": words.moment(pace.wall, language, city.timezone) if abs(pace.wall - pace.at) > _CLOCKS_DIFFER else None,
     }
 
 

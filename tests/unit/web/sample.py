@@ -77,10 +77,11 @@ WORDS = {
     for place, word in enumerate(("Toza", "Oʻrtacha", "Ogʻir", "Zararli", "Xavfli"))
     for key, text in ((f"word.{place}", word), (f"advice.{place}", f"Maslahat {place}."))
 }
-CATALOGUE = Catalogue(systems=(SYSTEM,), words={"breath": {language: WORDS for language in LANGUAGES}})
+CATALOGUE = Catalogue(systems=(SYSTEM,), words={"breath": dict.fromkeys(LANGUAGES, WORDS)})
 
 CITY = City(
     name={"uz": "Bahor", "uz-Cyrl": "Баҳор", "ru": "Бахор", "en": "Bahor"},
+    timezone="Asia/Tashkent",
     soato="1726",
     units=(
         Unit("1726", {"uz": "Bahor shahri", "ru": "город Бахор"}, 69.26, 41.28, has_data=True),

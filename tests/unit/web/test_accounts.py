@@ -21,7 +21,8 @@ from shahar.services.accounts import Accounts
 from shahar.store.db import Database
 from shahar.values.errors import ShaharError
 from shahar.values.instants import SECOND
-from shahar.web.accounts import LANGUAGES, ROUTES
+from shahar.web.accounts import ROUTES
+from shahar.web.pages.words import LANGUAGES
 from shahar.web.session import identify
 
 NOW = 1_800_000_000 * SECOND

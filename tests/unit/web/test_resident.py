@@ -6,6 +6,7 @@ import asyncio
 import re
 from dataclasses import replace
 from html import unescape
+from typing import Any
 
 import httpx
 import pytest
@@ -97,7 +98,9 @@ def test_services_and_units_without_data_say_so() -> None:
 
 def test_a_service_that_has_come_is_not_listed_as_missing() -> None:
     water = replace(sample.SYSTEM, key="water", indicators=())
-    catalogue = Catalogue(systems=(sample.SYSTEM, water), words={key: CATALOGUE.words["breath"] for key in ("breath", "water")})
+    catalogue = Catalogue(
+        systems=(sample.SYSTEM, water), words=dict.fromkeys(("breath", "water"), CATALOGUE.words["breath"])
+    )
     page = resident_page(CITY, PACE, None, "uz", catalogue=catalogue)
     assert "<b>Suv</b>" not in page
     assert "<b>Issiqlik</b>" in page
@@ -176,7 +179,9 @@ def test_style_sheets_are_named_by_their_contents_and_kept() -> None:
     page = ask(face, "/").text
     addresses = set(re.findall(r'href="(/static/pages/[^"]+)"', page))
     assert {address.partition("?")[0].rpartition("/")[2] for address in addresses} == {
-        "tokens.css", "resident.css", "mark.svg",
+        "tokens.css",
+        "resident.css",
+        "mark.svg",
     }
     for address in addresses:
         answer = ask(face, address)
@@ -246,7 +251,7 @@ def test_the_shipped_outlines_are_light_and_of_all_units() -> None:
 
 
 def test_what_is_borrowed_or_made_up_is_not_counted_as_the_citys_own() -> None:
-    objects = [
+    objects: list[dict[str, Any]] = [
         {"system": "breath", "state": "normal"},
         {"system": "breath", "state": "stale", "borrowed": None},
         {"system": "breath", "state": "nodata"},

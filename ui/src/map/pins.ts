@@ -1,7 +1,7 @@
 /* Signs on the map, drawn to canvas when the map first asks for one: `pin/ICON/STATE/own|far` and `cluster/COUNT/BAD/WORST`.
    A normal object is small and grey; an abnormal one is larger, filled, and has the shape of its state. */
 import type { State } from '../api'
-import { iconNamed, ICONS } from '../icons'
+import { drawingOf } from '../icons'
 import { isAbnormal, RANK, SHAPE } from '../states'
 
 const DENSE = 2 // device pixels per page pixel in the drawings
@@ -43,7 +43,8 @@ function drawIcon(pen: CanvasRenderingContext2D, icon: string, size: number, mid
   pen.lineCap = pen.lineJoin = 'round'
   pen.strokeStyle = colour
   pen.setLineDash([])
-  pen.stroke(placed(ICONS[iconNamed(icon)], 20, size, middle, down))
+  const { path, box } = drawingOf(icon)
+  pen.stroke(placed(path, box, size, middle, down))
 }
 
 /** A quiet pin: a ring with the system's icon; dashed when its reading is old, hatched when it is not measured here. */

@@ -104,7 +104,7 @@ def _guard(request: Request, record: Record) -> None:
 def _id(request: Request) -> str:
     """The id in the address; an address without one is that of all subscriptions, which are not changed at once."""
     if not request.args[0]:
-        raise WrongMethod(f"{request.method} is for one subscription, the address names none", field="id", rule="GET, POST")
+        raise WrongMethod(f"{request.method} is for one subscription; none is named", field="id", rule="GET, POST")
     return check_id(request.args[0])
 
 

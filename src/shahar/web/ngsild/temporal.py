@@ -20,7 +20,15 @@ from shahar.web.exchange import JSON, LD_JSON, Params, Request, Response
 from shahar.web.ngsild.entities import LATER, check_selective, page_headers, query_of, readable
 from shahar.web.ngsild.negotiate import accepted, check_id, context_of, reply, view_of
 
-AGGREGATION: Final = frozenset({"aggrMethods", "aggrPeriodDuration"})
+LATER_HERE: Final = LATER | {
+    "aggrMethods",
+    "aggrPeriodDuration",
+    "orderBy",
+    "join",
+    "joinLevel",
+    "containedBy",
+    "expandValues",
+}
 _RELATIONS: Final = frozenset({"before", "after", "between"})
 _PROPERTIES: Final = frozenset({"observedAt", "createdAt", "modifiedAt", "deletedAt"})
 LAST_MAX: Final = 10_000
@@ -64,7 +72,7 @@ async def retrieve(request: Request) -> Response:
     view, values = view_of(request, context, temporal=True), _values(request)
     span = span_of(request.params)
     request.params.flag("local")
-    request.params.done(LATER | AGGREGATION)
+    request.params.done(LATER_HERE)
     found = await request.parts.broker.evolution(request.tenant, entity_id, span, view.attrs)
     access.demand(request.actor, access.Target("read", "temporal", request.tenant, tuple(found.doc["type"])))
     return reply(request, kind, context, render.temporal(found.doc, found.series, view, values=values))
@@ -92,7 +100,7 @@ async def _answer(
     offset = request.params.number("offset", 0, 0, PAGE_OFFSET)
     count = request.params.flag("count")
     request.params.flag("local")
-    request.params.done(LATER | AGGREGATION)
+    request.params.done(LATER_HERE)
     if not view.attrs:
         check_selective(query)
     found, total = await request.parts.broker.evolutions(

@@ -60,8 +60,8 @@ class Chart:
 
 
 def chart(points: Sequence[tuple[int, float]], limit: float | None, *, upper: bool = True) -> Chart | None:
-    """The bars of a series (milliseconds since 1970, value); None when there are fewer than two points. `upper`: what lies
-    above the limit is beyond it, and is told apart.
+    """The bars of a series (milliseconds since 1970, value); None when there are fewer than two points. `upper`: what
+    lies above the limit is beyond it, and is told apart.
     """
     told = sorted(dict(points).items())
     if len(told) < 2:
@@ -73,7 +73,9 @@ def chart(points: Sequence[tuple[int, float]], limit: float | None, *, upper: bo
     first = told[-1][0] - (slots - 1) * step
     most = max(max(value for _, value in told), (limit or 0) * 1.25, 1e-9)
     slot = WIDTH / slots
-    bars = tuple(_bar(at, value, round((at - first) / step) * slot, slot, most, limit if upper else None) for at, value in told)
+    bars = tuple(
+        _bar(at, value, round((at - first) / step) * slot, slot, most, limit if upper else None) for at, value in told
+    )
     peak = max(bars, key=lambda bar: bar.value)
     return Chart(bars, peak, None if limit is None else _y(limit, most), step, slots)
 
