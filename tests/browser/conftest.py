@@ -15,6 +15,13 @@ from playwright.sync_api import Browser, sync_playwright
 
 from scripts import chromium
 
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-dev-shm-usage",
+    "--use-gl=angle",  # the map is drawn with WebGL, here without a graphics card
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+)
 AXE = Path(__file__).resolve().parents[2] / "ui" / "node_modules" / "axe-core" / "axe.min.js"
 
 
@@ -25,7 +32,7 @@ def browser() -> Iterator[Browser]:
     if path is None:
         pytest.skip("no Chromium: name one in SHAHAR_TEST_CHROMIUM, or use `make test`")
     with sync_playwright() as play:
-        started = play.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        started = play.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield started
         started.close()
 
