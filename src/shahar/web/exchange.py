@@ -60,7 +60,7 @@ class Params:
         if len(raw) > ADDRESS_BYTES:
             raise TooLarge("the query string is too long", rule=f"at most {ADDRESS_BYTES} bytes")
         self._given: dict[str, str] = {}
-        for pair in raw.split(b"&") if raw else ():
+        for pair in filter(None, raw.split(b"&")):
             name, _, value = pair.partition(b"=")
             key = _decode(name)
             if key in self._given:
