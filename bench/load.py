@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import chain, cycle
+from pathlib import Path
 from typing import Any, Final
 
 import uvloop
@@ -24,6 +25,7 @@ from bench.figures import percentile
 from bench.machine import Moment, cpu_s
 
 GENERATOR: Final = [sys.executable, "-m", "bench.load"]
+ROOT: Final = Path(__file__).resolve().parents[1]
 _NO_CONTENT: Final = b"HTTP/1.1 204"
 _END: Final = b"\r\n\r\n"
 
@@ -92,7 +94,7 @@ class Figures:
 
 def generate(plan: Plan, server_pid: int) -> Figures:
     """Run the plan in a process of its own, reading the server's clocks at its beginning and end. RuntimeError when it fails."""
-    with subprocess.Popen(GENERATOR, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(GENERATOR, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as child:
         assert child.stdin is not None
         assert child.stdout is not None
         child.stdin.write(json.dumps(asdict(plan)))

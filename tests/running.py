@@ -1,7 +1,9 @@
-"""A real `shahar serve` as a process of its own, for the tests that kill it, starve it, besiege it, or look at it in a browser.
+"""A real `shahar serve` as a process of its own, for the tests that kill it, starve it, besiege it, or look at it in a
+browser.
 
-Promises: free ports, a data folder of the test's own, output in a file beside it; `start` returns when /ready says so; everything that was
-started is gone after `close`, the MQTT server that outlives a killed process too. Processes are ended by their number, never by a name.
+Promises: free ports, a data folder of the test's own, output in a file beside it; `start` returns when /ready says so;
+everything that was started is gone after `close`, the MQTT server that outlives a killed process too. Processes are
+ended by their number, never by a name.
 Does not: share a server between tests (a fixture may).
 """
 
@@ -15,12 +17,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
+
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion
 
 import shahar
 
@@ -52,13 +57,21 @@ def free_ports(count: int) -> list[int]:
 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's environment without settings of ours that happen to be in it, and with the package under test first."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SHAHAR_") or name.startswith("SHAHAR_TEST_")}
+    """This process's environment without settings of ours that happen to be in it, and with the package under test
+    first.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("SHAHAR_") or name.startswith("SHAHAR_TEST_")
+    }
     kept["PYTHONPATH"] = os.pathsep.join([str(SOURCE), *filter(None, [os.environ.get("PYTHONPATH")])])
     return kept | dict(more or {})
 
 
-def command(*arguments: str, cwd: Path, more: Mapping[str, str] | None = None, timeout_s: float = 30.0) -> subprocess.CompletedProcess[str]:
+def command(
+    *arguments: str, cwd: Path, more: Mapping[str, str] | None = None, timeout_s: float = 30.0
+) -> subprocess.CompletedProcess[str]:
     """What `shahar ARGUMENTS` says and how it ends, run in `cwd`."""
     return subprocess.run(
         [sys.executable, *MAIN, *arguments],
@@ -70,6 +83,21 @@ def command(*arguments: str, cwd: Path, more: Mapping[str, str] | None = None, t
         check=False,
         stdin=subprocess.DEVNULL,
     )
+
+
+def leave(client: Client) -> None:
+    """Disconnect a device and end its thread."""
+    client.disconnect()
+    client.loop_stop()
+
+
+def until(true: Callable[[], bool], within_s: float = 30.0, what: str = "it did not come true in time") -> float:
+    """Seconds until something became true; AssertionError when it does not within `within_s`."""
+    started = time.monotonic()
+    while not true():
+        assert time.monotonic() - started < within_s, what
+        time.sleep(0.05)
+    return time.monotonic() - started
 
 
 @dataclass(slots=True)
@@ -93,10 +121,12 @@ class City:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
-    # -- its life -------------------------------------------------------------------------------------------------------
+    # -- its life -----------------------------------------------------------------------------------------------------
 
     @property
     def folder(self) -> Path:
@@ -125,7 +155,12 @@ class City:
         self.home.mkdir(parents=True, exist_ok=True)
         with (self.home / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
-                self.arguments(), cwd=self.home, env=environment(self.more), stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                self.arguments(),
+                cwd=self.home,
+                env=environment(self.more),
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
             )
         if ready:
             self.wait_ready()
@@ -177,7 +212,7 @@ class City:
         if os.fsencode(self.folder) in line:
             os.kill(pid, signal.SIGKILL)
 
-    # -- talking to it --------------------------------------------------------------------------------------------------
+    # -- talking to it ------------------------------------------------------------------------------------------------
 
     @property
     def secret(self) -> str:
@@ -185,9 +220,18 @@ class City:
         return (self.folder / "local.key").read_text().split()[1]
 
     def call(
-        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None, *, secret: str | None = None, timeout_s: float = 20.0
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        secret: str | None = None,
+        timeout_s: float = 20.0,
     ) -> Answer:
-        """One request on a connection of its own; a body that is not bytes goes as JSON; `secret` "" sends no credential."""
+        """One request on a connection of its own; a body that is not bytes goes as JSON; `secret` "" sends no
+        credential.
+        """
         signed = self.secret if secret is None else secret
         fields = {"authorization": f"Bearer {signed}"} if signed else {}
         if body is not None:
@@ -202,10 +246,28 @@ class City:
         finally:
             connection.close()
 
+    def add_device(self, name: str, entity: str, profile: str = "air.station") -> str:
+        """Register a device that sends plain JSON (unless its profile says otherwise); its key."""
+        answer = self.call("POST", "/api/devices", {"name": name, "profile": profile, "entity": entity})
+        assert answer.status == 201, answer.body
+        key: str = answer.json()["key"]
+        return key
+
+    def connect_device(self, name: str, key: str) -> Client:
+        """A device on MQTT that has asked to be let in, with its own thread; the caller disconnects it (`leave`)."""
+        client = Client(CallbackAPIVersion.VERSION2, client_id=f"client-{name}", reconnect_on_failure=False)
+        client.username_pw_set(name, key)
+        client.max_inflight_messages_set(100)
+        client.connect("127.0.0.1", self.mqtt_port)
+        client.loop_start()
+        return client
+
     def figures(self) -> dict[str, float]:
         """What /metrics tells: name with labels, as it is written there -> value."""
         lines = self.call("GET", "/metrics").body.decode().splitlines()
-        return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
+        return {
+            name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        }
 
     def answered(self, *statuses: int) -> int:
         """How many requests were counted with these statuses; all of them when none is named."""
@@ -214,7 +276,7 @@ class City:
         names = wanted or [name for name in figures if name.startswith("shahar_http_requests_total")]
         return round(sum(figures.get(name, 0) for name in names))
 
-    # -- looking at it --------------------------------------------------------------------------------------------------
+    # -- looking at it ------------------------------------------------------------------------------------------------
 
     def said(self) -> str:
         """Everything that it has printed and logged, of every start."""

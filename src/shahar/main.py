@@ -38,9 +38,10 @@ from shahar.model.system import LANGUAGES
 from shahar.ports.mqtt import Consumer
 from shahar.ports.nats import Bounds, Login, NatsServer, hash_key
 from shahar.ports.webhooks import Outbound, Webhooks
-from shahar.services.accounts import Accounts, new_local_secret
+from shahar.services.accounts import Accounts
 from shahar.services.broker import Broker
 from shahar.services.contexts import Contexts
+from shahar.services.credentials import new_local_secret
 from shahar.services.devices import Devices
 from shahar.services.runner import Runner
 from shahar.services.subscriptions import Subscriptions

@@ -25,9 +25,9 @@ ARGUMENTS = (
 AXE = Path(__file__).resolve().parents[2] / "ui" / "node_modules" / "axe-core" / "axe.min.js"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A Chromium that runs as root too."""
+    """A Chromium that runs as root too; not longer than its module, for while it runs no other event loop can."""
     path = os.environ.get("SHAHAR_TEST_CHROMIUM") or chromium.installed()
     if path is None:
         pytest.skip("no Chromium: name one in SHAHAR_TEST_CHROMIUM, or use `make test`")

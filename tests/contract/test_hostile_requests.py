@@ -1,7 +1,7 @@
 """What nobody should send, sent to a real server: a clear refusal each time, counted, and no harm to anybody else.
 
-Every refusal is a problem document (RFC 7807) of a 4xx or 501 that names the field where there is one. At the end of all, the server has
-answered nothing with another 5xx and has logged no failure.
+Every refusal is a problem document (RFC 7807) of a 4xx or 501 that names the field where there is one. At the end of
+all, the server has answered nothing with another 5xx and has logged no failure.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from typing import Any, Final
@@ -23,6 +22,7 @@ from hypothesis import strategies as st
 
 from shahar.web.routes import HOT, Route
 from tests.running import Answer, City
+from tests.wire import REFUSALS, Wire, check_refused, connect, request_text
 
 ENTITIES: Final = "/ngsi-ld/v1/entities"
 BATCH: Final = "/ngsi-ld/v1/entityOperations"
@@ -31,7 +31,6 @@ SUBSCRIPTIONS: Final = "/ngsi-ld/v1/subscriptions"
 MIB: Final = 1024 * 1024
 HUGE: Final = 100 * MIB
 GROWTH_BYTES: Final = 30 * MIB
-REFUSALS: Final = {*range(400, 500), 501}
 UNREACHABLE: Final = 504
 """LdContextNotAvailable of the standard: somebody named an @context at an address where there is none."""
 
@@ -40,56 +39,22 @@ UNREACHABLE: Final = 504
 def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[City]:
     """One server for all of them; whatever they do, at the end it lives and has failed at nothing."""
     with City(tmp_path_factory.mktemp("hostile")) as one:
-        assert one.call("POST", ENTITIES, {"id": "urn:ngsi-ld:T:kept", "type": "T", "a": {"type": "Property", "value": "a" * 60 + "!"}}).status == 201
+        assert (
+            one.call(
+                "POST",
+                ENTITIES,
+                {"id": "urn:ngsi-ld:T:kept", "type": "T", "a": {"type": "Property", "value": "a" * 60 + "!"}},
+            ).status
+            == 201
+        )
         yield one
         assert one.call("GET", f"{ENTITIES}/urn:ngsi-ld:T:kept").status == 200
-        failed = [name for name, count in one.figures().items() if 'requests_total{status="5' in name and '"501"' not in name and '"504"' not in name and count]
+        failed = [
+            name
+            for name, count in one.figures().items()
+            if 'requests_total{status="5' in name and '"501"' not in name and '"504"' not in name and count
+        ]
         assert (failed, "request failed" in one.said(), "Traceback" in one.said()) == ([], False, False)
-
-
-# -- asking without a library's good manners ------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class Wire:
-    """A connection on which anything can be said."""
-
-    city: City
-    socket: socket.socket
-    held: bytes = b""
-
-    def say(self, said: bytes) -> None:
-        """Send; a server that has closed by now is no error."""
-        with suppress(OSError):
-            self.socket.sendall(said)
-
-    def hear(self, *, headless: bool = False) -> Answer | None:
-        """The next answer (`headless`: to HEAD, which has no body); None when the server closes without one."""
-        try:
-            head = self._until(b"\r\n\r\n")
-            lines = head.decode("latin-1").split("\r\n")
-            headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:] if line)}
-            return Answer(int(lines[0].split(" ")[1]), headers, self._take(0 if headless else int(headers.get("content-length", 0))))
-        except (OSError, EOFError):
-            return None
-
-    def _until(self, end: bytes) -> bytes:
-        while end not in self.held:
-            self._more()
-        head, _, self.held = self.held.partition(end)
-        return head
-
-    def _take(self, count: int) -> bytes:
-        while len(self.held) < count:
-            self._more()
-        body, self.held = self.held[:count], self.held[count:]
-        return body
-
-    def _more(self) -> None:
-        piece = self.socket.recv(65_536)
-        if not piece:
-            raise EOFError
-        self.held += piece
 
 
 @pytest.fixture
@@ -99,34 +64,7 @@ def wire(city: City) -> Iterator[Wire]:
         yield Wire(city, one)
 
 
-def connect(city: City) -> socket.socket:
-    """A connection to the server; answers within 20 s."""
-    return socket.create_connection(("127.0.0.1", city.port), timeout=20)
-
-
-def request_text(city: City, method: str, path: str | bytes, body: bytes = b"", *headers: str | bytes, content_type: str = "application/json") -> bytes:
-    """A request as it goes over the wire, signed."""
-    raw = path if isinstance(path, bytes) else path.encode()
-    lines = [b"host: x", f"authorization: Bearer {city.secret}".encode(), b"content-length: %d" % len(body)]
-    lines += [b"content-type: " + content_type.encode()] if content_type else []
-    lines += [one if isinstance(one, bytes) else one.encode() for one in headers]
-    return method.encode() + b" " + raw + b" HTTP/1.1\r\n" + b"\r\n".join(lines) + b"\r\n\r\n" + body
-
-
-def check_refused(answer: Answer | None, field: str | None = None, *statuses: int) -> None:
-    """A problem document of one of the statuses (any refusal when none is named) that names the field."""
-    assert answer is not None, "no answer"
-    assert answer.status in (statuses or REFUSALS), (answer.status, answer.body[:500])
-    assert answer.headers["content-type"] == "application/problem+json"
-    problem = answer.json()
-    assert problem["status"] == answer.status
-    assert {"type", "title", "detail"} <= problem.keys()
-    assert len(answer.body) < 2_000, "a refusal repeats at length what it was told"
-    if field is not None:
-        assert problem.get("field") == field, problem
-
-
-# -- bodies -----------------------------------------------------------------------------------------------------------------
+# -- bodies -----------------------------------------------------------------------------------------------------------
 
 
 def entity(**members: Any) -> dict[str, Any]:
@@ -178,7 +116,16 @@ NOT_JSON: Final = {
 
 
 @pytest.mark.parametrize("body", NOT_JSON.values(), ids=NOT_JSON.keys())
-@pytest.mark.parametrize("method_path", [("POST", ENTITIES), ("POST", SUBSCRIPTIONS), ("POST", f"{BATCH}/upsert"), ("PATCH", f"{ENTITIES}/urn:ngsi-ld:T:kept/attrs")], ids=str)
+@pytest.mark.parametrize(
+    "method_path",
+    [
+        ("POST", ENTITIES),
+        ("POST", SUBSCRIPTIONS),
+        ("POST", f"{BATCH}/upsert"),
+        ("PATCH", f"{ENTITIES}/urn:ngsi-ld:T:kept/attrs"),
+    ],
+    ids=str,
+)
 def test_what_is_no_json_is_refused(city: City, method_path: tuple[str, str], body: bytes) -> None:
     before = city.answered(400, 413)
     check_refused(city.call(*method_path, body), "body", 400, 413)
@@ -192,7 +139,10 @@ BAD_ENTITIES: Final[dict[str, tuple[str | None, bytes | dict[str, Any]]]] = {
     "a value 100 deep": (None, with_value(nested(100))),
     "attributes 1 000 deep": (None, attributes(1_000)),
     "attributes 20 deep": (None, attributes(20)),
-    "a context 1 000 deep": ("@context", b'{"@context":' + nested(1_000).encode() + b',"id":"urn:ngsi-ld:T:1","type":"T"}'),
+    "a context 1 000 deep": (
+        "@context",
+        b'{"@context":' + nested(1_000).encode() + b',"id":"urn:ngsi-ld:T:1","type":"T"}',
+    ),
     # texts
     "NUL in the id": ("id", entity(id="urn:ngsi-ld:T:\0")),
     "NUL in the type": (None, entity(type="T\0")),
@@ -225,54 +175,70 @@ BAD_ENTITIES: Final[dict[str, tuple[str | None, bytes | dict[str, Any]]]] = {
     "-1e999": (None, with_value("-1e999")),
     "a number of 10 000 digits": (None, with_value("9" * 10_000)),
     # places
-    **{f"the geometry {text[:60]}": ("location", entity(location={"type": "GeoProperty", "value": json.loads(text)})) for text in (
-        '{"type":"Point"}',
-        '{"type":"Point","coordinates":[]}',
-        '{"type":"Point","coordinates":[69.2]}',
-        '{"type":"Point","coordinates":["69.2","41.3"]}',
-        '{"type":"Point","coordinates":[181,41.3]}',
-        '{"type":"Point","coordinates":[69.2,91]}',
-        '{"type":"Point","coordinates":[69.2,41.3,1,2,3]}',
-        '{"type":"Point","coordinates":[[69.2,41.3]]}',
-        '{"type":"Point","coordinates":[true,false]}',
-        '{"type":"Point","coordinates":[null,null]}',
-        '{"type":"LineString","coordinates":[[69.2,41.3]]}',
-        '{"type":"Polygon","coordinates":[[[0,0],[1,1],[0,0]]]}',
-        '{"type":"Polygon","coordinates":[[[0,0],[1,1],[1,0],[0,1]]]}',
-        '{"type":"Polygon","coordinates":[]}',
-        '{"type":"Circle","coordinates":[0,0]}',
-        '{"type":"GeometryCollection","geometries":5}',
-        '"POINT (1 1)"',
-        '{"coordinates":[0,0]}',
-        "5",
-        "[]",
-    )},
-    "a ring of 20 000 positions": ("location", entity(location={"type": "GeoProperty", "value": {"type": "LineString", "coordinates": [[index / 1e4, 1] for index in range(20_000)]}})),
+    **{
+        f"the geometry {text[:60]}": ("location", entity(location={"type": "GeoProperty", "value": json.loads(text)}))
+        for text in (
+            '{"type":"Point"}',
+            '{"type":"Point","coordinates":[]}',
+            '{"type":"Point","coordinates":[69.2]}',
+            '{"type":"Point","coordinates":["69.2","41.3"]}',
+            '{"type":"Point","coordinates":[181,41.3]}',
+            '{"type":"Point","coordinates":[69.2,91]}',
+            '{"type":"Point","coordinates":[69.2,41.3,1,2,3]}',
+            '{"type":"Point","coordinates":[[69.2,41.3]]}',
+            '{"type":"Point","coordinates":[true,false]}',
+            '{"type":"Point","coordinates":[null,null]}',
+            '{"type":"LineString","coordinates":[[69.2,41.3]]}',
+            '{"type":"Polygon","coordinates":[[[0,0],[1,1],[0,0]]]}',
+            '{"type":"Polygon","coordinates":[[[0,0],[1,1],[1,0],[0,1]]]}',
+            '{"type":"Polygon","coordinates":[]}',
+            '{"type":"Circle","coordinates":[0,0]}',
+            '{"type":"GeometryCollection","geometries":5}',
+            '"POINT (1 1)"',
+            '{"coordinates":[0,0]}',
+            "5",
+            "[]",
+        )
+    },
+    "a ring of 20 000 positions": (
+        "location",
+        entity(
+            location={
+                "type": "GeoProperty",
+                "value": {"type": "LineString", "coordinates": [[index / 1e4, 1] for index in range(20_000)]},
+            }
+        ),
+    ),
     # instants
-    **{f"observed {text[:40]!r}": (None, entity(a={"type": "Property", "value": 1, "observedAt": text})) for text in (
-        "0000-01-01T00:00:00Z",
-        "99999-01-01T00:00:00Z",
-        "-0001-01-01T00:00:00Z",
-        "2026-02-30T00:00:00Z",
-        "2026-13-01T00:00:00Z",
-        "2026-01-01T25:00:00Z",
-        "2026-01-01T00:61:00Z",
-        "2026-01-01T00:00:00",
-        "2026-01-01",
-        "yesterday",
-        "",
-        "2026-01-01T00:00:00+99:99",
-        "２０２６-01-01T00:00:00Z",
-        "2026-01-01T00:00:00Z\0",
-        "9" * 10_000,
-    )},
+    **{
+        f"observed {text[:40]!r}": (None, entity(a={"type": "Property", "value": 1, "observedAt": text}))
+        for text in (
+            "0000-01-01T00:00:00Z",
+            "99999-01-01T00:00:00Z",
+            "-0001-01-01T00:00:00Z",
+            "2026-02-30T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-01-01T25:00:00Z",
+            "2026-01-01T00:61:00Z",
+            "2026-01-01T00:00:00",
+            "2026-01-01",
+            "yesterday",
+            "",
+            "2026-01-01T00:00:00+99:99",
+            "２０２６-01-01T00:00:00Z",
+            "2026-01-01T00:00:00Z\0",
+            "9" * 10_000,
+        )
+    },
     "observed at a number": (None, entity(a={"type": "Property", "value": 1, "observedAt": 1_767_225_600})),
     "observed at 2**70": (None, with_value("1").replace(b'"value":1', b'"value":1,"observedAt":%d' % 2**70)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("field", "body"), BAD_ENTITIES.values(), ids=BAD_ENTITIES.keys())
-def test_a_bad_entity_is_refused_and_nothing_is_kept(city: City, field: str | None, body: bytes | dict[str, Any]) -> None:
+def test_a_bad_entity_is_refused_and_nothing_is_kept(
+    city: City, field: str | None, body: bytes | dict[str, Any]
+) -> None:
     before = city.answered(400, 413)
     answer = city.call("POST", ENTITIES, body)
     kept = city.call("DELETE", f"{ENTITIES}/urn:ngsi-ld:T:1").status
@@ -286,17 +252,26 @@ def test_a_bad_entity_is_refused_and_nothing_is_kept(city: City, field: str | No
 
 def test_a_polygon_that_crosses_itself_is_refused_or_can_be_asked_about(city: City) -> None:
     ring = [[0, 0], [1, 1], [0, 1], [1, 0], [0, 0]]
-    answer = city.call("POST", ENTITIES, entity(type="Crossed", location={"type": "GeoProperty", "value": {"type": "Polygon", "coordinates": [ring]}}))
+    answer = city.call(
+        "POST",
+        ENTITIES,
+        entity(type="Crossed", location={"type": "GeoProperty", "value": {"type": "Polygon", "coordinates": [ring]}}),
+    )
     for relation in ("within", "intersects", "contains", "overlaps", "equals", "disjoint", "near;maxDistance==5"):
         for coordinates in ([ring], [[[0, 0], [2, 0], [2, 2], [0, 2], [0, 0]]]):
-            query = urlencode({"type": "Crossed", "georel": relation, "geometry": "Polygon", "coordinates": json.dumps(coordinates)})
+            query = urlencode(
+                {"type": "Crossed", "georel": relation, "geometry": "Polygon", "coordinates": json.dumps(coordinates)}
+            )
             asked = city.call("GET", f"{ENTITIES}?{query}")
             assert asked.status == 200 or asked.status in REFUSALS, (relation, asked.body)
     assert city.call("DELETE", f"{ENTITIES}/urn:ngsi-ld:T:1").status == (204 if answer.status == 201 else 404)
 
 
 def test_a_bad_member_of_a_batch_fails_alone(city: City) -> None:
-    bad = [entity(id=f"urn:ngsi-ld:T:bad{number}") | {"a": {"type": "Property", "value": value}} for number, value in enumerate(("\0", None, json.loads(nested(900))))]
+    bad = [
+        entity(id=f"urn:ngsi-ld:T:bad{number}") | {"a": {"type": "Property", "value": value}}
+        for number, value in enumerate(("\0", None, json.loads(nested(900))))
+    ]
     good = [entity(id=f"urn:ngsi-ld:T:good{number}") for number in range(3)]
     answer = city.call("POST", f"{BATCH}/create", [one for pair in zip(bad, good, strict=True) for one in pair])
     assert answer.status == 207
@@ -304,7 +279,11 @@ def test_a_bad_member_of_a_batch_fails_alone(city: City) -> None:
     assert [one["entityId"] for one in answer.json()["errors"]] == [one["id"] for one in bad]
 
 
-@pytest.mark.parametrize("members", [[None], [5], ["x"], [[]], [{}], [{"id": None}], [{"id": "urn:ngsi-ld:T:1"}], [{"id": []}, {"type": {}}]], ids=str)
+@pytest.mark.parametrize(
+    "members",
+    [[None], [5], ["x"], [[]], [{}], [{"id": None}], [{"id": "urn:ngsi-ld:T:1"}], [{"id": []}, {"type": {}}]],
+    ids=str,
+)
 @pytest.mark.parametrize("act", ["create", "upsert", "update", "merge", "delete"])
 def test_a_batch_of_anything_but_entities_is_refused(city: City, act: str, members: list[Any]) -> None:
     answer = city.call("POST", f"{BATCH}/{act}", members)
@@ -313,7 +292,9 @@ def test_a_batch_of_anything_but_entities_is_refused(city: City, act: str, membe
 
 
 def test_a_batch_of_a_hundred_thousand_is_refused(city: City) -> None:
-    check_refused(city.call("POST", f"{BATCH}/delete", [f"urn:ngsi-ld:T:{number}" for number in range(100_000)]), "body", 413)
+    check_refused(
+        city.call("POST", f"{BATCH}/delete", [f"urn:ngsi-ld:T:{number}" for number in range(100_000)]), "body", 413
+    )
 
 
 def test_numbers_beyond_64_bits_keep_their_value_or_are_refused(city: City) -> None:
@@ -328,7 +309,11 @@ def test_numbers_beyond_64_bits_keep_their_value_or_are_refused(city: City) -> N
 
 
 def test_a_key_told_twice_is_refused_or_the_last_one_counts(city: City) -> None:
-    answer = city.call("POST", ENTITIES, b'{"id":"urn:ngsi-ld:T:first","id":"urn:ngsi-ld:T:last","type":"T","a":{"value":1},"a":{"value":2}}')
+    answer = city.call(
+        "POST",
+        ENTITIES,
+        b'{"id":"urn:ngsi-ld:T:first","id":"urn:ngsi-ld:T:last","type":"T","a":{"value":1},"a":{"value":2}}',
+    )
     if answer.status != 201:
         check_refused(answer, None, 400)
         return
@@ -337,7 +322,26 @@ def test_a_key_told_twice_is_refused_or_the_last_one_counts(city: City) -> None:
     assert city.call("DELETE", f"{ENTITIES}/urn:ngsi-ld:T:last").status == 204
 
 
-@pytest.mark.parametrize("kind", ["", "text/plain", "text/html", "application/xml", "application/octet-stream", "multipart/form-data; boundary=x", "application/jsonx", "json", "\0", "a/b/c", ";", "application/json;" + "x" * 4_000, "x" * 4_000, "application/geo+json"], ids=lambda kind: repr(kind[:40]))
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "",
+        "text/plain",
+        "text/html",
+        "application/xml",
+        "application/octet-stream",
+        "multipart/form-data; boundary=x",
+        "application/jsonx",
+        "json",
+        "\0",
+        "a/b/c",
+        ";",
+        "application/json;" + "x" * 4_000,
+        "x" * 4_000,
+        "application/geo+json",
+    ],
+    ids=lambda kind: repr(kind[:40]),
+)
 def test_a_wrong_content_type_is_refused(city: City, wire: Wire, kind: str) -> None:
     wire.say(request_text(city, "POST", ENTITIES, json.dumps(entity()).encode(), content_type=kind))
     if kind.startswith("application/json;"):
@@ -349,7 +353,27 @@ def test_a_wrong_content_type_is_refused(city: City, wire: Wire, kind: str) -> N
     check_refused(wire.hear(), None, 400, 415)
 
 
-BAD_CONTEXTS: Final = (5, True, [5], {"a": 5}, {"a": {"@id": 5}}, [[[[[[[[[[[["x"]]]]]]]]]]]], {"a": {"@id": "a\0"}}, "not an address", "file:///etc/passwd", "gopher://127.0.0.1/", "http://", "http://[", "http://x y/", {"@context": {"@context": {}}}, {"id": "http://example.org/id"}, {"@vocab": 7}, {"a": {"@reverse": "b"}}, {"x" * 10_000: "http://example.org/x"}, ["http://127.0.0.1/"] * 100)  # fmt: skip
+BAD_CONTEXTS: Final[tuple[Any, ...]] = (
+    5,
+    True,
+    [5],
+    {"a": 5},
+    {"a": {"@id": 5}},
+    [[[[[[[[[[[["x"]]]]]]]]]]]],
+    {"a": {"@id": "a\0"}},
+    "not an address",
+    "file:///etc/passwd",
+    "gopher://127.0.0.1/",
+    "http://",
+    "http://[",
+    "http://x y/",
+    {"@context": {"@context": {}}},
+    {"id": "http://example.org/id"},
+    {"@vocab": 7},
+    {"a": {"@reverse": "b"}},
+    {"x" * 10_000: "http://example.org/x"},
+    ["http://127.0.0.1/"] * 100,
+)
 
 
 @pytest.mark.parametrize("context", BAD_CONTEXTS, ids=lambda one: str(one)[:50])
@@ -362,7 +386,7 @@ def test_a_broken_context_is_refused_or_does_no_harm(city: City, context: Any) -
         check_refused(answer, None, 400, 413)
 
 
-# -- addresses and headers ----------------------------------------------------------------------------------------------------
+# -- addresses and headers --------------------------------------------------------------------------------------------
 
 
 TERMS: Final = ";".join(f"a{number}==1" for number in range(10_000))
@@ -396,20 +420,47 @@ BAD_QUESTIONS: Final[dict[str, tuple[str, str]]] = {
     "an id that is none": ("id", "id=not%20a%20uri"),
     "2 000 ids": ("id", "id=" + ",".join(f"urn:a:{number}" for number in range(900))),
     "a georel without place": (None, "type=T&georel=within"),  # type: ignore[dict-item]  # -- which of the three it names is its own choice
-    "near without distance": ("georel", urlencode({"type": "T", "georel": "near", "geometry": "Point", "coordinates": "[1,1]"})),
-    "near 1e999": ("georel", urlencode({"type": "T", "georel": "near;maxDistance==1e999", "geometry": "Point", "coordinates": "[1,1]"})),
-    "near minus 1": ("georel", urlencode({"type": "T", "georel": "near;maxDistance==-1", "geometry": "Point", "coordinates": "[1,1]"})),
-    "no georel at all": ("georel", urlencode({"type": "T", "georel": "beside", "geometry": "Point", "coordinates": "[1,1]"})),
-    "coordinates NaN": ("coordinates", urlencode({"type": "T", "georel": "within", "geometry": "Point", "coordinates": "[NaN,1]"})),
-    "coordinates 1e999": ("coordinates", urlencode({"type": "T", "georel": "within", "geometry": "Point", "coordinates": "[1e999,1]"})),
-    "coordinates 500 deep": ("coordinates", urlencode({"type": "T", "georel": "within", "geometry": "Polygon", "coordinates": nested(500)})),
-    "coordinates of prose": ("coordinates", urlencode({"type": "T", "georel": "within", "geometry": "Point", "coordinates": "here"})),
-    "a Circle": ("geometry", urlencode({"type": "T", "georel": "within", "geometry": "Circle", "coordinates": "[1,1]"})),
+    "near without distance": (
+        "georel",
+        urlencode({"type": "T", "georel": "near", "geometry": "Point", "coordinates": "[1,1]"}),
+    ),
+    "near 1e999": (
+        "georel",
+        urlencode({"type": "T", "georel": "near;maxDistance==1e999", "geometry": "Point", "coordinates": "[1,1]"}),
+    ),
+    "near minus 1": (
+        "georel",
+        urlencode({"type": "T", "georel": "near;maxDistance==-1", "geometry": "Point", "coordinates": "[1,1]"}),
+    ),
+    "no georel at all": (
+        "georel",
+        urlencode({"type": "T", "georel": "beside", "geometry": "Point", "coordinates": "[1,1]"}),
+    ),
+    "coordinates NaN": (
+        "coordinates",
+        urlencode({"type": "T", "georel": "within", "geometry": "Point", "coordinates": "[NaN,1]"}),
+    ),
+    "coordinates 1e999": (
+        "coordinates",
+        urlencode({"type": "T", "georel": "within", "geometry": "Point", "coordinates": "[1e999,1]"}),
+    ),
+    "coordinates 500 deep": (
+        "coordinates",
+        urlencode({"type": "T", "georel": "within", "geometry": "Polygon", "coordinates": nested(500)}),
+    ),
+    "coordinates of prose": (
+        "coordinates",
+        urlencode({"type": "T", "georel": "within", "geometry": "Point", "coordinates": "here"}),
+    ),
+    "a Circle": (
+        "geometry",
+        urlencode({"type": "T", "georel": "within", "geometry": "Circle", "coordinates": "[1,1]"}),
+    ),
     "a scope that is none": ("scopeQ", urlencode({"type": "T", "scopeQ": "((((/a"})),
     "a type that is none": ("type", urlencode({"type": "(((T"})),
     "options of nonsense": ("options", "type=T&options=nonsense"),
     "a format of nonsense": ("format", "type=T&format=nonsense"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("field", "query"), BAD_QUESTIONS.values(), ids=BAD_QUESTIONS.keys())
@@ -421,10 +472,30 @@ def test_a_bad_question_is_refused(city: City, field: str | None, query: str) ->
 
 
 def test_ten_thousand_terms_are_refused_in_a_body_too(city: City) -> None:
-    check_refused(city.call("POST", f"{BATCH}/query", {"type": "Query", "entities": [{"type": "T"}], "q": TERMS}), "q", 400, 403, 413)
+    check_refused(
+        city.call("POST", f"{BATCH}/query", {"type": "Query", "entities": [{"type": "T"}], "q": TERMS}),
+        "q",
+        400,
+        403,
+        413,
+    )
 
 
-BAD_TIMES: Final = ("timerel=after", "timerel=between&timeAt=2026-01-01T00:00:00Z", "timerel=never&timeAt=2026-01-01T00:00:00Z", "timeAt=2026-01-01T00:00:00Z", "timerel=after&timeAt=0000-01-01T00:00:00Z", "timerel=after&timeAt=99999-01-01T00:00:00Z", "timerel=after&timeAt=2026-02-30T00:00:00Z", "timerel=after&timeAt=2026-01-01T00:00:00", "timerel=after&timeAt=now", "timerel=after&timeAt=2026-01-01T00:00:00Z&lastN=0", "timerel=after&timeAt=2026-01-01T00:00:00Z&lastN=-5", f"timerel=after&timeAt=2026-01-01T00:00:00Z&lastN={10**30}", "timerel=after&timeAt=2026-01-01T00:00:00Z&timeproperty=bornAt")  # fmt: skip
+BAD_TIMES: Final = (
+    "timerel=after",
+    "timerel=between&timeAt=2026-01-01T00:00:00Z",
+    "timerel=never&timeAt=2026-01-01T00:00:00Z",
+    "timeAt=2026-01-01T00:00:00Z",
+    "timerel=after&timeAt=0000-01-01T00:00:00Z",
+    "timerel=after&timeAt=99999-01-01T00:00:00Z",
+    "timerel=after&timeAt=2026-02-30T00:00:00Z",
+    "timerel=after&timeAt=2026-01-01T00:00:00",
+    "timerel=after&timeAt=now",
+    "timerel=after&timeAt=2026-01-01T00:00:00Z&lastN=0",
+    "timerel=after&timeAt=2026-01-01T00:00:00Z&lastN=-5",
+    f"timerel=after&timeAt=2026-01-01T00:00:00Z&lastN={10**30}",
+    "timerel=after&timeAt=2026-01-01T00:00:00Z&timeproperty=bornAt",
+)
 
 
 @pytest.mark.parametrize("query", BAD_TIMES)
@@ -433,21 +504,63 @@ def test_an_absurd_time_is_refused(city: City, query: str) -> None:
     check_refused(city.call("GET", f"{TEMPORAL}?type=T&{query}"), None, 400)
 
 
-PATTERNS: Final = ("^(a+)+$", "(a|a)*b", "(.*)*x", "(a*)*$", "([a-z]+)*!!", "^(([a-z])+.)+[A-Z]([a-z])+$", "(a|aa)+$", "(?:a?){60}a{60}")
+PATTERNS: Final = (
+    "^(a+)+$",
+    "(a|a)*b",
+    "(.*)*x",
+    "(a*)*$",
+    "([a-z]+)*!!",
+    "^(([a-z])+.)+[A-Z]([a-z])+$",
+    "(a|aa)+$",
+    "(?:a?){60}a{60}",
+)
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_no_pattern_takes_long(city: City, pattern: str) -> None:
     long = "urn:ngsi-ld:" + "a" * 200 + "!"
-    city.call("POST", f"{BATCH}/upsert", [entity(id=f"{long}{number}", a={"type": "Property", "value": "a" * 200 + "!"}) for number in range(50)])
-    for query in ({"type": "T", "idPattern": pattern}, {"type": "T", "q": f'a~="{pattern}"'}, {"type": "T", "q": f'a!~="{pattern}"'}):
+    city.call(
+        "POST",
+        f"{BATCH}/upsert",
+        [entity(id=f"{long}{number}", a={"type": "Property", "value": "a" * 200 + "!"}) for number in range(50)],
+    )
+    for query in (
+        {"type": "T", "idPattern": pattern},
+        {"type": "T", "q": f'a~="{pattern}"'},
+        {"type": "T", "q": f'a!~="{pattern}"'},
+    ):
         started = time.monotonic()
         answer = city.call("GET", f"{ENTITIES}?{urlencode(query)}")
         assert time.monotonic() - started < 2, query
         assert answer.status == 200 or answer.status in REFUSALS
 
 
-BAD_PATHS: Final = (b"/ngsi-ld/v1/entities/%ff", b"/ngsi-ld/v1/entities/urn:%00", b"/ngsi-ld/v1/entities/%", b"/ngsi-ld/v1/entities/%zz", b"/ngsi-ld/v1/entities/no-uri", b"/ngsi-ld/v1/nothing", b"/ngsi-ld/", b"/ngsi-ld/v2/entities", b"/ngsi-ld/v1/entities/a:b/attrs/c/d/e/f", b"/ngsi-ld/v1/entities/" + b"a:" * 5_000, b"/ngsi-ld/v1/../../etc/passwd", b"/ngsi-ld/v1/%2e%2e/%2e%2e/etc/passwd", b"/intake/", b"/intake/nobody", b"/intake/a%2Fb", b"/" + b"/" * 4_000, b"/nothing", b"/ops/static/../../../etc/passwd", b"/static/%2e%2e/%2e%2e/routes.py", b"/static/..%2f..%2froutes.py", b"/%ff", b"/%00", b"/api/devices/%00", b"/ngsi-ld/v1/entities/" + "urn:ngsi-ld:Ўзбек".encode())  # fmt: skip
+BAD_PATHS: Final = (
+    b"/ngsi-ld/v1/entities/%ff",
+    b"/ngsi-ld/v1/entities/urn:%00",
+    b"/ngsi-ld/v1/entities/%",
+    b"/ngsi-ld/v1/entities/%zz",
+    b"/ngsi-ld/v1/entities/no-uri",
+    b"/ngsi-ld/v1/nothing",
+    b"/ngsi-ld/",
+    b"/ngsi-ld/v2/entities",
+    b"/ngsi-ld/v1/entities/a:b/attrs/c/d/e/f",
+    b"/ngsi-ld/v1/entities/" + b"a:" * 5_000,
+    b"/ngsi-ld/v1/../../etc/passwd",
+    b"/ngsi-ld/v1/%2e%2e/%2e%2e/etc/passwd",
+    b"/intake/",
+    b"/intake/nobody",
+    b"/intake/a%2Fb",
+    b"/" + b"/" * 4_000,
+    b"/nothing",
+    b"/ops/static/../../../etc/passwd",
+    b"/static/%2e%2e/%2e%2e/routes.py",
+    b"/static/..%2f..%2froutes.py",
+    b"/%ff",
+    b"/%00",
+    b"/api/devices/%00",
+    b"/ngsi-ld/v1/entities/" + "urn:ngsi-ld:Ўзбек".encode(),
+)
 
 
 @pytest.mark.parametrize("path", BAD_PATHS, ids=lambda path: repr(path[:50]))
@@ -457,18 +570,35 @@ def test_a_bad_address_is_refused(city: City, wire: Wire, path: bytes) -> None:
 
 
 BAD_HEADERS: Final = (
-    *(("NGSILD-Tenant", f"NGSILD-Tenant: {name}") for name in ("a/b", "../etc", "a b", "/", "x" * 100, "ü", "a;b", "a'b", "-", "%00", "a\\b", "*")),
+    *(
+        ("NGSILD-Tenant", f"NGSILD-Tenant: {name}")
+        for name in ("a/b", "../etc", "a b", "/", "x" * 100, "ü", "a;b", "a'b", "-", "%00", "a\\b", "*")
+    ),
     (None, "Accept: text/html"),
     (None, "Accept: " + ",".join(f"text/x{number}" for number in range(500))),
     (None, "Accept: application/json;q=0"),
-    ("Link", '<http://a/>; rel="http://www.w3.org/ns/json-ld#context", <http://b/>; rel="http://www.w3.org/ns/json-ld#context"'),
-    *((None, f'Link: <{address}>; rel="http://www.w3.org/ns/json-ld#context"') for address in ("not an address", "file:///etc/passwd", "ftp://a/", "//a/b", "data:text/plain,x")),
-)  # fmt: skip
+    (
+        "Link",
+        '<http://a/>; rel="http://www.w3.org/ns/json-ld#context", <http://b/>; rel="http://www.w3.org/ns/json-ld#context"',
+    ),
+    *(
+        (None, f'Link: <{address}>; rel="http://www.w3.org/ns/json-ld#context"')
+        for address in ("not an address", "file:///etc/passwd", "ftp://a/", "//a/b", "data:text/plain,x")
+    ),
+)
 
 
 @pytest.mark.parametrize(("field", "line"), BAD_HEADERS, ids=lambda one: str(one)[:60])
 def test_a_bad_header_is_refused(city: City, wire: Wire, field: str | None, line: str) -> None:
-    wire.say(request_text(city, "GET", f"{ENTITIES}?type=T", b"", line if line.partition(":")[0].isalpha() or "Tenant" in line else f"Link: {line}"))
+    wire.say(
+        request_text(
+            city,
+            "GET",
+            f"{ENTITIES}?type=T",
+            b"",
+            line if line.partition(":")[0].isalpha() or "Tenant" in line else f"Link: {line}",
+        )
+    )
     check_refused(wire.hear(), field, 400, 406, 413)
 
 
@@ -483,16 +613,31 @@ def test_a_link_header_of_brackets_takes_no_time(city: City, wire: Wire) -> None
 
 @pytest.mark.parametrize(
     "lines",
-    [[f"x-{number}: y" for number in range(10_000)], ["x-long: " + "y" * MIB], ["x-long: " + "y" * 20_000], [f"x: {'y' * 1_000}"] * 50, ["authorization: Bearer a"], ["x-api-key: " + "y" * 10_000, "x-api-key: b"]],
+    [
+        [f"x-{number}: y" for number in range(10_000)],
+        ["x-long: " + "y" * MIB],
+        ["x-long: " + "y" * 20_000],
+        [f"x: {'y' * 1_000}"] * 50,
+        ["authorization: Bearer a"],
+        ["x-api-key: " + "y" * 10_000, "x-api-key: b"],
+    ],
     ids=["10 000 fields", "a megabyte", "20 000 bytes", "50 times one", "two credentials", "two keys"],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("path", [f"{ENTITIES}?type=T", "/api/keys", "/health"])
 def test_a_flood_of_header_fields_is_refused(city: City, wire: Wire, path: str, lines: list[str]) -> None:
     wire.say(request_text(city, "GET", path, b"", *lines))
     check_refused(wire.hear(), None, 400, 401, 413)
 
 
-@pytest.mark.parametrize("method", ["TRACE", "OPTIONS", "PROPFIND", "LINK", "MKCOL", "PURGE", "SEARCH", "HEAD", "DELETE", "PUT"])
+@pytest.mark.parametrize("tenant", ["a/b", "../etc", "a b", "\0", "x" * 100, "ü", "%00", "*/*", 5, None, []], ids=repr)
+@pytest.mark.parametrize("path", ["/api/keys", "/api/links"])
+def test_a_bad_tenant_of_a_key_is_refused(city: City, path: str, tenant: Any) -> None:
+    check_refused(city.call("POST", path, {"label": "x", "role": "resident", "tenant": tenant}), None, 400, 404)
+
+
+@pytest.mark.parametrize(
+    "method", ["TRACE", "OPTIONS", "PROPFIND", "LINK", "MKCOL", "PURGE", "SEARCH", "HEAD", "DELETE", "PUT"]
+)
 @pytest.mark.parametrize("path", [SUBSCRIPTIONS, f"{BATCH}/create", "/intake/x", "/api/keys", "/nothing"])
 def test_a_method_that_is_not_for_an_address_is_refused(city: City, wire: Wire, method: str, path: str) -> None:
     wire.say(request_text(city, method, path))
@@ -504,7 +649,25 @@ def test_a_method_that_is_not_for_an_address_is_refused(city: City, wire: Wire, 
         check_refused(answer, None, 404, 405)
 
 
-NOT_HTTP: Final = (b"\x16\x03\x01\x02\x00\x01\x00", b"hello\r\n\r\n", b"BREW / HTTP/1.1\r\nhost: x\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET\r\n\r\n", b"\0" * 1_000, b"GET / HTTP/1.1\r\nbad header\r\n\r\n", b"GET / HTTP/1.1\r\nx: \0\r\n\r\n", b"POST / HTTP/1.1\r\ncontent-length: -5\r\n\r\n", b"POST / HTTP/1.1\r\ncontent-length: 99999999999999999999999\r\n\r\n", b"POST / HTTP/1.1\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n", b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n0\r\n\r\n", b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzzz\r\n", b"CONNECT a:1 HTTP/1.1\r\nhost: x\r\n\r\n", b"* * *\r\n\r\n", b"GET /\xff HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")  # fmt: skip
+NOT_HTTP: Final = (
+    b"\x16\x03\x01\x02\x00\x01\x00",
+    b"hello\r\n\r\n",
+    b"BREW / HTTP/1.1\r\nhost: x\r\n\r\n",
+    b"GET / HTTP/9.9\r\n\r\n",
+    b"GET\r\n\r\n",
+    b"\0" * 1_000,
+    b"GET / HTTP/1.1\r\nbad header\r\n\r\n",
+    b"GET / HTTP/1.1\r\nx: \0\r\n\r\n",
+    b"POST / HTTP/1.1\r\ncontent-length: -5\r\n\r\n",
+    b"POST / HTTP/1.1\r\ncontent-length: 99999999999999999999999\r\n\r\n",
+    b"POST / HTTP/1.1\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n",
+    b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n0\r\n\r\n",
+    b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzzz\r\n",
+    b"CONNECT a:1 HTTP/1.1\r\nhost: x\r\n\r\n",
+    b"* * *\r\n\r\n",
+    b"GET /\xff HTTP/1.1\r\n\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+)
 
 
 @pytest.mark.parametrize("said", NOT_HTTP, ids=lambda one: repr(one[:40]))
@@ -515,7 +678,7 @@ def test_what_is_no_http_is_refused_and_counted(city: City, wire: Wire, said: by
     assert city.answered() in {before + 2, before + 3}, "it was not counted, once or with the request that it began as"
 
 
-# -- size and patience ------------------------------------------------------------------------------------------------------
+# -- size and patience ------------------------------------------------------------------------------------------------
 
 
 def flood(city: City, head: bytes, piece: bytes, total: int) -> Answer | None:
@@ -536,17 +699,32 @@ def flood(city: City, head: bytes, piece: bytes, total: int) -> Answer | None:
         return heard[0] if heard else None
 
 
-def test_bodies_of_100_mb_are_refused_and_leave_no_memory_behind(city: City, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bodies_of_100_mb_are_refused_and_leave_no_memory_behind(
+    city: City, capsys: pytest.CaptureFixture[str]
+) -> None:
     started, before, refused = time.monotonic(), city.rss_bytes(), 0
     chunk = b"%x\r\n" % MIB + b"x" * MIB + b"\r\n"
-    for method, path in (("POST", ENTITIES), ("POST", f"{BATCH}/upsert"), ("PATCH", f"{ENTITIES}/urn:ngsi-ld:T:kept"), ("POST", "/intake/x"), ("POST", "/api/keys"), ("POST", "/api/devices")):  # fmt: skip
+    for method, path in (
+        ("POST", ENTITIES),
+        ("POST", f"{BATCH}/upsert"),
+        ("PATCH", f"{ENTITIES}/urn:ngsi-ld:T:kept"),
+        ("POST", "/intake/x"),
+        ("POST", "/api/keys"),
+        ("POST", "/api/devices"),
+    ):
         head = request_text(city, method, path)
-        check_refused(flood(city, head.replace(b"content-length: 0", b"content-length: %d" % HUGE), b"x" * MIB, HUGE), None, 413)
-        check_refused(flood(city, head.replace(b"content-length: 0", b"transfer-encoding: chunked"), chunk, HUGE), None, 413)
+        check_refused(
+            flood(city, head.replace(b"content-length: 0", b"content-length: %d" % HUGE), b"x" * MIB, HUGE), None, 413
+        )
+        check_refused(
+            flood(city, head.replace(b"content-length: 0", b"transfer-encoding: chunked"), chunk, HUGE), None, 413
+        )
         refused += 2
     grown = city.rss_bytes() - before
     with capsys.disabled():
-        print(f"\nhostile: {refused} bodies of 100 MB refused in {time.monotonic() - started:.1f} s, {grown / MIB:+.1f} MiB of memory")
+        print(
+            f"\nhostile: {refused} bodies of 100 MB refused in {time.monotonic() - started:.1f} s, {grown / MIB:+.1f} MiB of memory"
+        )
     assert grown < GROWTH_BYTES
 
 
@@ -560,7 +738,13 @@ def test_header_fields_without_end_are_cut_off_and_leave_no_memory_behind(city: 
 
 def test_bodies_at_the_bound_leave_no_memory_behind(city: City) -> None:
     before = city.rss_bytes()
-    for body in (b"[" * (4 * MIB), b'{"a":' * (MIB // 2), b"[" + b"0," * (2 * MIB - 2) + b"0]", b'"' + b"x" * (4 * MIB - 2) + b'"', b"[" + b'"a",' * (MIB - 2) + b"1]"):
+    for body in (
+        b"[" * (4 * MIB),
+        b'{"a":' * (MIB // 2),
+        b"[" + b"0," * (2 * MIB - 2) + b"0]",
+        b'"' + b"x" * (4 * MIB - 2) + b'"',
+        b"[" + b'"a",' * (MIB - 2) + b"1]",
+    ):
         for path in (ENTITIES, f"{BATCH}/upsert", SUBSCRIPTIONS):
             check_refused(city.call("POST", path, body), None, 400, 413)
     assert city.rss_bytes() - before < GROWTH_BYTES
@@ -579,9 +763,35 @@ def test_half_sent_requests_stop_nobody(city: City) -> None:
     assert city.call("GET", f"{ENTITIES}/urn:ngsi-ld:T:1").status == 404
 
 
-# -- anything to everywhere -------------------------------------------------------------------------------------------------
+# -- anything to everywhere -------------------------------------------------------------------------------------------
 
-WORDS: Final = st.sampled_from(("id", "type", "@context", "value", "urn:ngsi-ld:T:1", "Property", "Relationship", "entities", "notification", "endpoint", "uri", "q", "geoQ", "watchedAttributes", "timeInterval", "location", "observedAt", "Subscription", "T", "*", "", "\0", "urn:ngsi-ld:null"))  # fmt: skip
+WORDS: Final = st.sampled_from(
+    (
+        "id",
+        "type",
+        "@context",
+        "value",
+        "urn:ngsi-ld:T:1",
+        "Property",
+        "Relationship",
+        "entities",
+        "notification",
+        "endpoint",
+        "uri",
+        "q",
+        "geoQ",
+        "watchedAttributes",
+        "timeInterval",
+        "location",
+        "observedAt",
+        "Subscription",
+        "T",
+        "*",
+        "",
+        "\0",
+        "urn:ngsi-ld:null",
+    )
+)
 TEXTS: Final = WORDS | st.text(max_size=20).filter(lambda text: text.isprintable())
 JSON_VALUES: Final = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
@@ -589,7 +799,37 @@ JSON_VALUES: Final = st.recursive(
     max_leaves=12,
 )
 BODIES: Final = st.binary(max_size=60) | JSON_VALUES.map(lambda value: json.dumps(value).encode())
-QUERIES: Final = st.dictionaries(st.sampled_from(("q", "type", "id", "idPattern", "attrs", "limit", "offset", "georel", "geometry", "coordinates", "options", "timerel", "timeAt", "lang", "datasetId", "pick", "omit", "join", "orderBy", "scopeQ", "count", "local", "x")), TEXTS | st.text(max_size=12), max_size=3)  # fmt: skip
+QUERIES: Final = st.dictionaries(
+    st.sampled_from(
+        (
+            "q",
+            "type",
+            "id",
+            "idPattern",
+            "attrs",
+            "limit",
+            "offset",
+            "georel",
+            "geometry",
+            "coordinates",
+            "options",
+            "timerel",
+            "timeAt",
+            "lang",
+            "datasetId",
+            "pick",
+            "omit",
+            "join",
+            "orderBy",
+            "scopeQ",
+            "count",
+            "local",
+            "x",
+        )
+    ),
+    TEXTS | st.text(max_size=12),
+    max_size=3,
+)
 
 
 @settings(max_examples=800, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -598,17 +838,34 @@ QUERIES: Final = st.dictionaries(st.sampled_from(("q", "type", "id", "idPattern"
     argument=TEXTS,
     query=QUERIES,
     body=BODIES,
-    kind=st.sampled_from(("application/json", "application/json", "application/ld+json", "application/merge-patch+json", "text/plain", "")),
+    kind=st.sampled_from(
+        (
+            "application/json",
+            "application/json",
+            "application/ld+json",
+            "application/merge-patch+json",
+            "text/plain",
+            "",
+        )
+    ),
     more=st.sampled_from(((), ("ngsild-tenant: other",), ('link: <x>; rel="y"',), ("accept: application/geo+json",))),
 )
-def test_anything_sent_anywhere_is_answered(city: City, route: Route, argument: str, query: dict[str, str], body: bytes, kind: str, more: tuple[str, ...]) -> None:
+def test_anything_sent_anywhere_is_answered(
+    city: City, route: Route, argument: str, query: dict[str, str], body: bytes, kind: str, more: tuple[str, ...]
+) -> None:
     path = route.path.format(*[quote(argument, safe="")] * route.path.count("{}"))
     query_text = urlencode(query, errors="replace")
     wire = _kept_open(city)
-    wire.say(request_text(city, route.method, f"{path}?{query_text}" if query else path, body, *more, content_type=kind))
+    wire.say(
+        request_text(city, route.method, f"{path}?{query_text}" if query else path, body, *more, content_type=kind)
+    )
     answer = wire.hear()
     assert answer is not None
-    assert answer.status < 500 or answer.status == 501 or (answer.status == UNREACHABLE and b"LdContextNotAvailable" in answer.body), answer.body
+    assert (
+        answer.status < 500
+        or answer.status == 501
+        or (answer.status == UNREACHABLE and b"LdContextNotAvailable" in answer.body)
+    ), answer.body
     if answer.status >= 400:
         check_refused(answer, None, answer.status)
 
@@ -634,3 +891,23 @@ def test_the_folder_of_the_server_is_not_served(city: City) -> None:
     for path in ("/local.key", "/data/local.key", "/static/../local.key", "/ops/static/..%2f..%2fmain.py"):
         assert city.call("GET", path, secret="").status in {401, 403, 404}
     assert Path(city.folder / "local.key").stat().st_mode & 0o077 == 0
+
+
+# -- no patience, no end ----------------------------------------------------------------------------------------------
+
+
+def test_who_does_not_go_on_is_let_go(tmp_path: Path) -> None:
+    with City(tmp_path, launcher=(str(Path(__file__).parents[1] / "faults" / "hurried.py"),)) as city:
+        whole = request_text(city, "POST", ENTITIES, json.dumps(entity()).encode())
+        head = whole.index(b"{")
+        with ExitStack() as stack:
+            wires = [Wire(city, stack.enter_context(connect(city))) for _ in range(6)]
+            for wire, said in zip(
+                wires, (b"", b"\r\n", whole[:5], whole[: head - 30], whole[:head], whole[:-5]), strict=True
+            ):
+                wire.say(said)
+            started = time.monotonic()
+            answers = [wire.hear() for wire in wires]
+            assert time.monotonic() - started < 5
+            assert all(answer is None or answer.status == 400 for answer in answers), answers
+        assert city.call("GET", f"{ENTITIES}/urn:ngsi-ld:T:1").status == 404

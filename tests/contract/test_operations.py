@@ -167,7 +167,7 @@ async def test_a_chart_without_a_wish_is_as_short_as_makes_a_line(
 ) -> None:
     await tell(ops, STATION + "1", {NOW - number * every: 20.0 for number in range(count)})
     told = await ops.chart(STATION + "1", "pm25", None, NOW)
-    assert (told["hours"], told["limit"]) == (hours, 15)
+    assert (told["hours"], told["limit"], told["limit_kind"]) == (hours, 15, "max")
     asked = await ops.chart(STATION + "1", "pm25", 12, NOW)
     assert asked["hours"] == 12
 
@@ -179,3 +179,11 @@ async def test_an_object_that_is_gone_is_told_as_gone(ops: Operations) -> None:
     told = await ops.some({STATION + "1", STATION + "2"}, NOW)
     assert [one["id"] for one in told["objects"]] == [STATION + "1"]
     assert told["gone"] == [STATION + "2"]
+
+
+async def test_a_chart_says_on_which_side_of_its_limit_it_is_good(ops: Operations) -> None:
+    room = "urn:ngsi-ld:IndoorEnvironmentObserved:1"
+    await tell(ops, room, {NOW: 17.0}, name="temperature")
+    told = await ops.chart(room, "temperature", None, NOW)
+    assert (told["limit"], told["limit_kind"]) == (18, "min")
+    assert (await ops.chart(room, "relativeHumidity", None, NOW))["limit_kind"] is None

@@ -21,6 +21,7 @@ from shahar.model.context import CORE, Context, Source, compile_context
 from shahar.model.entity import parse_entity
 from shahar.model.subscription import Tally
 from shahar.ports.webhooks import Outbound, Webhooks
+from shahar.services import deliveries
 from shahar.services import subscriptions as service
 from shahar.services.broker import Broker
 from shahar.services.runner import LOST, Entry, Runner
@@ -164,8 +165,8 @@ def story(work: Callable[[Receiver], Coroutine[Any, Any, None]]) -> None:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits short enough for a test."""
-    monkeypatch.setattr(service, "FIRST_WAIT_S", 0.02)
-    monkeypatch.setattr(service, "LONGEST_WAIT_S", 0.1)
+    monkeypatch.setattr(deliveries, "FIRST_WAIT_S", 0.02)
+    monkeypatch.setattr(deliveries, "LONGEST_WAIT_S", 0.1)
 
 
 A, B = "urn:ngsi-ld:Station:A", "urn:ngsi-ld:Station:B"
@@ -215,7 +216,7 @@ def test_every_change_is_told_in_the_order_of_its_entity(tmp_path: Path) -> None
             await until(lambda: len(receiver.got) >= 300, 15)
             for one in ids:
                 assert receiver.values(one) == list(range(30))
-            assert 1 < receiver.most_under_way <= service.WINDOW
+            assert 1 < receiver.most_under_way <= deliveries.WINDOW
 
     story(work)
 
@@ -246,7 +247,7 @@ def test_a_dead_endpoint_delays_only_itself(tmp_path: Path, quick: None) -> None
                 await city.tell(A, value)
             await until(lambda: len(receiver.got) == 200)
             assert receiver.values(A) == list(range(200))
-            await until(lambda: city.subs._lanes["", to_dead].failures >= service.BREAKER)
+            await until(lambda: city.subs._lanes["", to_dead].failures >= deliveries.BREAKER)
             tally = await city.tally(to_dead)
             assert tally.ok is False
             assert tally.last_failure is not None
@@ -290,7 +291,7 @@ def test_a_refused_notification_does_not_hold_up_the_next(tmp_path: Path, quick:
                 await city.tell(A, value)
             await until(lambda: len(receiver.got) == 1)
             assert receiver.values(A) == ["good"]
-            assert len(receiver.headers) == service.REFUSALS + 1
+            assert len(receiver.headers) == deliveries.REFUSALS + 1
 
     story(work)
 
@@ -336,7 +337,7 @@ def test_changes_made_while_nobody_ran_are_told_afterwards(tmp_path: Path) -> No
 
 
 def test_a_queue_that_overflows_is_read_again_from_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "NOTIFICATION_QUEUE", 10)
+    monkeypatch.setattr(deliveries, "NOTIFICATION_QUEUE", 10)
 
     async def work(receiver: Receiver) -> None:
         receiver.delay_s = 0.3
@@ -363,10 +364,14 @@ def test_a_queue_that_overflows_is_read_again_from_the_journal(tmp_path: Path, m
 def test_an_endpoint_that_fails_at_random_gets_every_change_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in (("NOTIFICATION_QUEUE", 12), ("BREAKER", 2), ("READ_ROWS", 16)):
-        monkeypatch.setattr(service, name, value)
-    monkeypatch.setattr(service, "FIRST_WAIT_S", 0.001)
-    monkeypatch.setattr(service, "LONGEST_WAIT_S", 0.004)
+    for room, name, value in (
+        (deliveries, "NOTIFICATION_QUEUE", 12),
+        (deliveries, "BREAKER", 2),
+        (service, "READ_ROWS", 16),
+    ):
+        monkeypatch.setattr(room, name, value)
+    monkeypatch.setattr(deliveries, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(deliveries, "LONGEST_WAIT_S", 0.004)
 
     async def work(receiver: Receiver) -> None:
         chance = random.Random(20)
@@ -394,7 +399,7 @@ def test_an_endpoint_that_fails_at_random_gets_every_change_in_order(
 def test_a_throttled_subscription_does_not_fall_behind_a_busy_entity(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "NOTIFICATION_QUEUE", 20)
+    monkeypatch.setattr(deliveries, "NOTIFICATION_QUEUE", 20)
 
     async def work(receiver: Receiver) -> None:
         async with City(tmp_path) as city:
@@ -550,7 +555,7 @@ def test_what_the_journal_no_longer_has_is_counted_as_lost(tmp_path: Path, quick
             made = await city.subscribe(receiver.uri)
             for value in range(10):
                 await city.tell(A, value)
-            await until(lambda: city.subs._lanes["", made].failures >= service.BREAKER)
+            await until(lambda: city.subs._lanes["", made].failures >= deliveries.BREAKER)
         bare = Database(tmp_path / "city.db")
         await bare.open()
         await bare.write(lambda tx: tx.run("DELETE FROM journal WHERE seq < (SELECT max(seq) FROM journal) - 2"))

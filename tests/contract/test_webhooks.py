@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from shahar.ports.webhooks import Outbound, Webhooks
-from shahar.services.subscriptions import Notice, Refused
+from shahar.services.deliveries import Notice, Refused
 from shahar.values.errors import Invalid, PeerFailed
 
 Answer = Callable[[str, dict[str, str]], bytes]

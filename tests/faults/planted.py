@@ -1,7 +1,8 @@
-"""`shahar` with a fault planted in its store: it answers before it commits. Only test_kill starts it, to see itself fail.
+"""`shahar` with a fault planted in its store: it answers before it commits. Only test_kill starts it, to see itself
+fail.
 
-Usage: planted.py ARGUMENTS, with SHAHAR_TEST_PLANTED=answer-before-commit; without that it is `shahar ARGUMENTS`. Nothing of this is in the
-package: the store's rooms are altered from here.
+Usage: planted.py ARGUMENTS, with SHAHAR_TEST_PLANTED=answer-before-commit; without that it is `shahar ARGUMENTS`.
+Nothing of this is in the package: the store's rooms are altered from here.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """A subscriber's endpoint in a process of its own: it answers a notification when what it says is on its disk.
 
-Usage: receiver.py LIST. Prints the port on which it listens, then appends "update writer" for each entity of each notification.
+Usage: receiver.py LIST. Prints the port on which it listens, then appends "update writer" for each entity of each
+notification.
 """
 
 from __future__ import annotations
@@ -26,7 +27,11 @@ class Endpoint:
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
-                length = next(int(line.partition(b":")[2]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+                length = next(
+                    int(line.partition(b":")[2])
+                    for line in head.lower().split(b"\r\n")
+                    if line.startswith(b"content-length:")
+                )
                 await self._keep(json.loads(await reader.readexactly(length)))
                 out.write(b"HTTP/1.1 204 No Content\r\n\r\n")
                 await out.drain()

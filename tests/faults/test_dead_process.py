@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-import paho.mqtt.client as mqtt
 import pytest
 
 from shahar.values.instants import parse
-from tests.running import City
+from tests.running import City, leave, until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]
 
+HURRIED: Final = (str(Path(__file__).parent / "hurried.py"),)
 DEVICES: Final = 20
 EACH: Final = 50
 BASE_S: Final = 1_767_225_600  # 2026-01-01T00:00:00Z
@@ -31,31 +31,17 @@ def entity_of(device: str) -> str:
     return f"urn:ngsi-ld:AirQualityObserved:{device}"
 
 
-def register(city: City, names: list[str]) -> dict[str, str]:
+def register(city: City) -> dict[str, str]:
     """Devices that send plain JSON; the key of each."""
-    keys = {}
-    for name in names:
-        answer = city.call("POST", "/api/devices", {"name": name, "profile": "air.station", "entity": entity_of(name)})
-        assert answer.status == 201, answer.body
-        keys[name] = answer.json()["key"]
-    return keys
-
-
-def connect(city: City, name: str, key: str) -> mqtt.Client:
-    """A device that is signed in."""
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=f"client-{name}")
-    client.username_pw_set(name, key)
-    client.max_inflight_messages_set(100)
-    client.connect("127.0.0.1", city.mqtt_port)
-    client.loop_start()
-    return client
+    names = [f"station-{number}" for number in range(DEVICES)]
+    return {name: city.add_device(name, entity_of(name)) for name in names}
 
 
 def send(city: City, keys: dict[str, str]) -> Told:
     """EACH QoS 1 messages of every device, all acknowledged by the MQTT server when this returns."""
     told: Told = {}
     for number, (name, key) in enumerate(keys.items()):
-        client = connect(city, name, key)
+        client = city.connect_device(name, key)
         receipts = []
         for count in range(EACH):
             at, value = BASE_S + count * 60 + number, round(1 + count + number / 100, 2)
@@ -64,8 +50,7 @@ def send(city: City, keys: dict[str, str]) -> Told:
         for receipt in receipts:
             receipt.wait_for_publish(20)
             assert receipt.is_published(), f"{name}: not acknowledged"
-        client.disconnect()
-        client.loop_stop()
+        leave(client)
     return told
 
 
@@ -85,22 +70,15 @@ def _pm25(entity: dict[str, Any]) -> list[list[Any]]:
     return list(named[0]["values"]) if named else []
 
 
-def until(true: Callable[[], bool], within_s: float = ARRIVE_S) -> float:
-    """Seconds until something became true; fails when it does not."""
-    started = time.monotonic()
-    while not true():
-        assert time.monotonic() - started < within_s, "it did not come true in time"
-        time.sleep(0.05)
-    return time.monotonic() - started
-
-
-def test_a_thousand_messages_for_a_dead_process_all_arrive_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_thousand_messages_for_a_dead_process_all_arrive_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with City(tmp_path, mqtt=True) as city:
-        keys = register(city, [f"station-{number}" for number in range(DEVICES)])
+        keys = register(city)
         city.kill()
         told = send(city, keys)
         city.start()
-        took_s = until(lambda: city.figures().get(VALUES, 0) >= DEVICES * EACH)
+        took_s = until(lambda: city.figures().get(VALUES, 0) >= DEVICES * EACH, ARRIVE_S)
         found = arrived(city, told)
         figures = city.figures()
         assert sum(map(len, told.values())) == DEVICES * EACH
@@ -112,19 +90,23 @@ def test_a_thousand_messages_for_a_dead_process_all_arrive_once(tmp_path: Path, 
         print(f"\ndead process: {DEVICES * EACH} messages, all there once {took_s:.1f} s after the start")
 
 
-def test_a_process_that_dies_while_it_receives_loses_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with City(tmp_path, mqtt=True) as city:
-        keys = register(city, [f"station-{number}" for number in range(DEVICES)])
+def test_a_process_that_dies_while_it_receives_loses_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with City(tmp_path, mqtt=True, launcher=HURRIED) as city:
+        keys = register(city)
         city.kill()
         told = send(city, keys)
         wanted = {entity: sorted(rows) for entity, rows in told.items()}
         city.start(ready=False)
-        until(lambda: "mqtt intake rose" in city.said().rpartition("MARK")[2])
-        time.sleep(0.1)
+        until(lambda: city.said().count("mqtt intake rose") == 2)
+        time.sleep(random.uniform(0.05, 0.3))
         city.kill()
         city.start()
         before = sum(map(len, arrived(city, told).values()))
-        took_s = until(lambda: arrived(city, told) == wanted)
+        took_s = until(lambda: arrived(city, told) == wanted, ARRIVE_S)
         assert city.call("GET", "/api/devices/broken").json()["messages"] == []
     with capsys.disabled():
-        print(f"\nkilled while receiving: {before} of {DEVICES * EACH} were there at the next start, all {took_s:.1f} s later")
+        print(
+            f"\nkilled while receiving: {before} of {DEVICES * EACH} were there at the next start, all {took_s:.1f} s later"
+        )

@@ -1,7 +1,7 @@
 """The disk is full: a clear refusal, nothing half written, and on with it as soon as there is room.
 
-A limit on the size of files (setrlimit RLIMIT_FSIZE, put on the running process from outside) takes the disk's part: it needs no rights and
-no mount, and every write beyond it fails, those to the log too.
+A limit on the size of files (setrlimit RLIMIT_FSIZE, put on the running process from outside) takes the disk's part: it
+needs no rights and no mount, and every write beyond it fails, those to the log too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,12 @@ WRITERS = 16
 def entity(name: str, level: int) -> dict[str, Any]:
     """An entity with one reading and a text of 1 KB."""
     attribute = {"type": "Property", "value": level, "observedAt": observed(level)}
-    return {"id": f"urn:ngsi-ld:Probe:{name}", "type": "Probe", LEVEL: attribute, "text": {"type": "Property", "value": "x" * 1_000}}
+    return {
+        "id": f"urn:ngsi-ld:Probe:{name}",
+        "type": "Probe",
+        LEVEL: attribute,
+        "text": {"type": "Property", "value": "x" * 1_000},
+    }
 
 
 def fill(city: City, most: int) -> None:
@@ -57,7 +62,7 @@ def test_a_full_disk_refuses_changes_and_still_answers_questions(tmp_path: Path)
             ("PATCH", f"{ENTITIES}/urn:ngsi-ld:Probe:kept/attrs", {LEVEL: {"type": "Property", "value": 2}}),
             ("DELETE", f"{ENTITIES}/urn:ngsi-ld:Probe:kept", None),
             ("POST", "/ngsi-ld/v1/subscriptions", {"type": "Subscription", "entities": [{"type": "Probe"}], "notification": {"endpoint": {"uri": "http://192.0.2.1/"}}}),
-            ("POST", "/api/keys", {"label": "a key", "role": "viewer"}),
+            ("POST", "/api/keys", {"label": "a key", "role": "resident"}),
         )  # fmt: skip
         for method, path, body in changes:
             check_refused(city.call(method, path, body))
@@ -70,14 +75,18 @@ def test_a_full_disk_refuses_changes_and_still_answers_questions(tmp_path: Path)
         assert len(city.call("GET", "/ngsi-ld/v1/subscriptions").json()) == 0
 
 
-def test_what_was_refused_is_not_there_and_what_was_acknowledged_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_was_refused_is_not_there_and_what_was_acknowledged_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with City(tmp_path) as city:
         ids = [f"w{writer}" for writer in range(WRITERS)]
         assert city.call("POST", "/ngsi-ld/v1/entityOperations/create", [entity(name, 0) for name in ids]).status == 201
         log = city.folder / "shahar.db-wal"
         fill(city, log.stat().st_size + 1_000_000)
         with ThreadPoolExecutor(WRITERS) as pool:
-            outcomes = dict(one for some in pool.map(lambda writer: write(city, writer), range(WRITERS)) for one in some)
+            outcomes = dict(
+                one for some in pool.map(lambda writer: write(city, writer), range(WRITERS)) for one in some
+            )
         full = sum(status == 503 for status in outcomes.values())
         assert {204, 503} == set(outcomes.values())
         make_room(city)
@@ -86,7 +95,9 @@ def test_what_was_refused_is_not_there_and_what_was_acknowledged_is(tmp_path: Pa
         kept = {level for name in ids for level in past(city, name)} - {0}
         assert kept == {level for level, status in outcomes.items() if status == 204}
     with capsys.disabled():
-        print(f"\nfull disk: {len(outcomes)} updates, {full} refused and not there, {len(outcomes) - full} acknowledged and there")
+        print(
+            f"\nfull disk: {len(outcomes)} updates, {full} refused and not there, {len(outcomes) - full} acknowledged and there"
+        )
 
 
 def write(city: City, writer: int) -> list[tuple[int, int]]:
@@ -94,7 +105,11 @@ def write(city: City, writer: int) -> list[tuple[int, int]]:
     outcomes: list[tuple[int, int]] = []
     while sum(status == 503 for _, status in outcomes) < 3 and len(outcomes) < 500:
         level = 1 + len(outcomes) * WRITERS + writer
-        answer = city.call("POST", f"{ENTITIES}/urn:ngsi-ld:Probe:w{writer}/attrs", {name: entity("", level)[name] for name in (LEVEL, "text")})
+        answer = city.call(
+            "POST",
+            f"{ENTITIES}/urn:ngsi-ld:Probe:w{writer}/attrs",
+            {name: entity("", level)[name] for name in (LEVEL, "text")},
+        )
         outcomes.append((level, answer.status))
     return outcomes
 

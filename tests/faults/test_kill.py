@@ -1,7 +1,7 @@
 """kill -9 under 64 writers: what was acknowledged is there, with its history and its notification.
 
-The client (writers.py) and the subscriber (receiver.py) are processes of their own with lists of their own on the disk. The same test with
-planted.py in the server's place must fail; the last test here runs it so.
+The client (writers.py) and the subscriber (receiver.py) are processes of their own with lists of their own on the disk.
+The same test with planted.py in the server's place must fail; the last test here runs it so.
 Rounds: SHAHAR_TEST_FAULT_ROUNDS, 3 unless told.
 """
 
@@ -64,7 +64,9 @@ def listed(file: Path) -> set[Update]:
 @contextmanager
 def receiver(file: Path) -> Iterator[int]:
     """The subscriber's endpoint; its port."""
-    with subprocess.Popen([sys.executable, str(HERE / "receiver.py"), str(file)], stdout=subprocess.PIPE, env=environment()) as process:
+    with subprocess.Popen(
+        [sys.executable, str(HERE / "receiver.py"), str(file)], stdout=subprocess.PIPE, env=environment()
+    ) as process:
         assert process.stdout is not None
         try:
             yield int(process.stdout.readline())
@@ -76,7 +78,12 @@ def write_and_kill(city: City, file: Path, first: int) -> dict[str, Any]:
     """One round: what the client tells of it."""
     orders = Orders(city.port, city.secret, city.pid, str(file), first, A_ROUND, IN_FLIGHT)
     told = subprocess.run(
-        [sys.executable, str(HERE / "writers.py"), json.dumps(asdict(orders))], capture_output=True, text=True, timeout=120, check=False, env=environment()
+        [sys.executable, str(HERE / "writers.py"), json.dumps(asdict(orders))],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=environment(),
     )
     assert told.returncode == 0, told.stderr
     assert city.process is not None
@@ -88,18 +95,30 @@ def write_and_kill(city: City, file: Path, first: int) -> dict[str, Any]:
 
 def prepare(city: City, port: int) -> None:
     """The writers' entities, and a subscription to them."""
-    entities = [{"id": entity_of(writer), "type": "Probe", LEVEL: {"type": "Property", "value": 0, "observedAt": observed(0)}} for writer in range(WRITERS)]
+    entities = [
+        {"id": entity_of(writer), "type": "Probe", LEVEL: {"type": "Property", "value": 0, "observedAt": observed(0)}}
+        for writer in range(WRITERS)
+    ]
     assert city.call("POST", "/ngsi-ld/v1/entityOperations/create", entities).status == 201
     endpoint = {"uri": f"http://127.0.0.1:{port}/", "accept": "application/json"}
-    subscription = {"type": "Subscription", "entities": [{"type": "Probe"}], "notification": {"format": "simplified", "endpoint": endpoint}}
+    subscription = {
+        "type": "Subscription",
+        "entities": [{"type": "Probe"}],
+        "notification": {"format": "simplified", "endpoint": endpoint},
+    }
     assert city.call("POST", "/ngsi-ld/v1/subscriptions", subscription).status == 201
 
 
 def compare(city: City, acknowledged: set[Update], report: Report) -> None:
-    """Note which acknowledged updates are not in the history, and whose present state is older than the last acknowledged one."""
+    """Note which acknowledged updates are not in the history, and whose present state is older than the last
+    acknowledged one.
+    """
 
     def look(writer: int) -> tuple[set[tuple[int, int]], int]:
-        past = city.call("GET", f"/ngsi-ld/v1/temporal/entities/{entity_of(writer)}?options=temporalValues&timerel=after&timeAt=2000-01-01T00:00:00Z")
+        past = city.call(
+            "GET",
+            f"/ngsi-ld/v1/temporal/entities/{entity_of(writer)}?options=temporalValues&timerel=after&timeAt=2000-01-01T00:00:00Z",
+        )
         present = city.call("GET", f"/ngsi-ld/v1/entities/{entity_of(writer)}?options=simplified")
         assert (past.status, present.status) == (200, 200), (past.body, present.body)
         return {(value, parse(at)) for value, at in past.json()[LEVEL]["values"]}, present.json()[LEVEL]
@@ -108,7 +127,9 @@ def compare(city: City, acknowledged: set[Update], report: Report) -> None:
         found = list(pool.map(look, range(WRITERS)))
     for writer, (past, present) in enumerate(found):
         mine = sorted(update for update, by in acknowledged if by == writer)
-        report.lost_from_history += [(update, writer) for update in mine if (update, parse(observed(update))) not in past]
+        report.lost_from_history += [
+            (update, writer) for update in mine if (update, parse(observed(update))) not in past
+        ]
         if mine and present < mine[-1]:
             report.lost_from_state.append((mine[-1], writer))
 

@@ -1,10 +1,12 @@
-"""The client of test_kill: 64 writers in a process of their own, which kills the server and remembers what it was promised.
+"""The client of test_kill: 64 writers in a process of their own, which kills the server and remembers what it was
+promised.
 
 Usage: writers.py ORDERS (a JSON object, see Orders). Prints one JSON object, see `_told`.
 
-How the moment is chosen: after enough acknowledgements and a random while more, the server is frozen (SIGSTOP), what it had already
-answered is read, and only when at least `in_flight` writes are sent and still unanswered it is killed (SIGKILL); else it is let go on. So
-the number in flight is exact, and a kill can fall into any phase of the group commit.
+How the moment is chosen: after enough acknowledgements and a random while more, the server is frozen (SIGSTOP), what it
+had already answered is read, and only when at least `in_flight` writes are sent and still unanswered it is killed
+(SIGKILL); else it is let go on. So the number in flight is exact, and a kill can fall into any phase of the group
+commit.
 An acknowledgement counts when the line "update writer" that tells of it is on our own disk (fdatasync), not earlier.
 """
 
@@ -28,7 +30,9 @@ LEVEL: Final = "level"
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What the test wants: `first` the number of the first update, `acknowledged` how many are to be listed before the kill."""
+    """What the test wants: `first` the number of the first update, `acknowledged` how many are to be listed before
+    the kill.
+    """
 
     port: int
     secret: str
@@ -62,7 +66,9 @@ def request_of(writer: int, update: int, secret: str) -> bytes:
     )
     method, path, body = kinds[writer % 4]
     content = json.dumps(body).encode()
-    head = f"{method} {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {secret}\r\ncontent-type: application/json\r\n"
+    head = (
+        f"{method} {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {secret}\r\ncontent-type: application/json\r\n"
+    )
     return head.encode() + b"content-length: %d\r\n\r\n" % len(content) + content
 
 
@@ -153,11 +159,13 @@ def _append(file: int, lines: bytes) -> None:
 
 async def _until_frozen(pid: int) -> None:
     """Return when every thread of a process stands still."""
-    while True:
-        states = [one.read_text().rpartition(")")[2].split()[0] for one in Path(f"/proc/{pid}/task").glob("*/stat")]
-        if set(states) <= {"T"}:
-            return
+    while states_of(pid) != {"T"}:  # noqa: ASYNC110 -- the kernel sets no event of ours
         await asyncio.sleep(0.001)
+
+
+def states_of(pid: int) -> set[str]:
+    """The states of a process's threads, as in proc(5); T is stopped."""
+    return {one.read_text().rpartition(")")[2].split()[0] for one in Path(f"/proc/{pid}/task").glob("*/stat")}
 
 
 def _told(client: Client) -> dict[str, Any]:

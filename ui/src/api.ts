@@ -90,6 +90,7 @@ export interface History {
   from: string
   to: string
   limit: number | null
+  limit_kind: 'max' | 'min' | null
   limit_label: Words | null
 }
 

@@ -6,9 +6,7 @@ Promises
 - There is no default password, and no password at all. The first administrator is made by a one-time link that the
   start prints; others are invited by links, programs and returning people use keys. Whoever can read the local key file
   is an administrator, so nobody is locked out of their own machine.
-- A credential is 256 random bits, told once, kept as SHA-256. A slow hash is for secrets that people choose: it makes
-  each of a few billion likely guesses dear. Among 2**256 equally likely ones nothing can be guessed, so slowness would
-  cost us alone, on each request.
+- A credential is random, told once, and kept as its digest (services/credentials).
 - Nobody grants more than they hold (`access.may_grant`), and a role's rights are looked up at each identification, not
   copied into keys: a mended role is mended for all who have it.
 - A revoked credential is refused from the moment in which `revoke` returns, remembered or not; so are the sessions
@@ -17,13 +15,8 @@ Promises
   `audit.put`. It is read by `acts`. Secrets and digests stand in no audit record, journal row, listing or message;
   a session's beginning and end are audited, its record and last-used stamps are housekeeping and not journaled.
 
-Comparison. Remembered credentials are found by their digest, stored ones by their id and then compared in constant time
-by digest; an attacker cannot steer a digest, so neither tells anything by its time.
-
-The text of a credential is `sh?_<tenant number>-<id>_<secret>`: `shk` key, `shd` device's key, `shs` session, `sht`
-one-time link, and `shl_<secret>` the local administrator's. The id is public (listings, audit, logs). Everything is a
-record (`store/records`) of the kinds person, key, device_key, session, link, audit, under the tenant it belongs to;
-what is for all tenants is under the default one.
+Everything is a record (`store/records`) of the kinds person, key, device_key, session, link, audit, under the tenant it
+belongs to; what is for all tenants is under the default one.
 
 Does not: read headers or know addresses (web/session), count tries (web/rates), read a clock: `at` is the wall clock's
 instant, also in the demo, whose own clock must not make keys end.
@@ -33,13 +26,9 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import re
-import secrets
-from base64 import b32encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
 from typing import Any, Final, Literal, TypeVar
 
 from shahar.model.access import (
@@ -59,6 +48,19 @@ from shahar.model.access import (
     may_grant,
     scope_document,
     scope_from,
+)
+from shahar.services.credentials import (
+    UNKNOWN,
+    Minted,
+    Place,
+    device_name,
+    digest_of,
+    home_of,
+    mint,
+    opens,
+    place_of,
+    text_of,
+    wanted,
 )
 from shahar.store import journal, records, tenants
 from shahar.store.db import Database, Tx
@@ -87,12 +89,6 @@ STAMP_EVERY: Final = MINUTE
 NEVER: Final = 1 << 62
 LOOPBACK: Final = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
 ALL_TENANTS: Final = "*"
-
-_KINDS: Final = {"shk": "key", "shd": "device_key", "shs": "session", "sht": "link"}
-_PREFIXES: Final = {kind: prefix for prefix, kind in _KINDS.items()}
-_SHAPE: Final = re.compile(r"(shk|shd|shs|sht)_(([0-9]{1,9})-[a-z2-7]{16,32})_[A-Za-z0-9_-]{43}")
-_ID: Final = re.compile(r"([0-9]{1,9})-[a-z2-7]{16,32}")
-_UNKNOWN: Final = "the credential is unknown or has ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,49 +130,32 @@ class Link:
     """It signs in a person who is there already."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a credential's record lies."""
-
-    kind: str
-    home: int
-    key: str
-
-
 @dataclass(slots=True)
 class _Known:
     """A credential that was looked up; `stamped_at` is when its last use was noted."""
 
     actor: Actor
-    place: _Place
+    place: Place
     ends_at: Instant
     idle: int
     stamped_at: Instant
-
-
-@dataclass(frozen=True, slots=True)
-class _Minted:
-    """The random parts of a new credential, drawn before the work so that a repeated work writes the same."""
-
-    name: str
-    secret: str
 
 
 class Accounts:
     """The accounts of one store.
 
     `access`: what those without a credential may: nothing (`closed`), read (`public-read`), everything (`open`).
-    `local_secret`: what `new_local_secret` gave, kept by main in a file that only the owner reads.
+    `local_secret`: what credentials.new_local_secret gave, kept by main in a file that only the owner reads.
     """
 
     def __init__(self, db: Database, *, access: Access, local_secret: str | None = None) -> None:
         self._db = db
         self._open = access == "open"
         self._nobody = PUBLIC if access == "public-read" else ANONYMOUS
-        self._local = _digest(local_secret) if local_secret else None
+        self._local = digest_of(local_secret) if local_secret else None
         self._known: dict[bytes, _Known] = {}
         self._generation = 0
-        self._stamps: dict[_Place, Instant] = {}
+        self._stamps: dict[Place, Instant] = {}
         self._stamping: asyncio.Task[None] | None = None
         self._endings: set[asyncio.Task[Any]] = set()
 
@@ -190,8 +169,8 @@ class Accounts:
         if credential is None:
             return self._nobody
         if len(credential) > CREDENTIAL_CHARS or not credential.isascii():
-            raise Unauthenticated(_UNKNOWN)
-        digest = _digest(credential)
+            raise Unauthenticated(UNKNOWN)
+        digest = digest_of(credential)
         known = self._known.get(digest)
         if known is not None and at < known.ends_at and at - known.stamped_at < STAMP_EVERY:
             return known.actor
@@ -201,34 +180,34 @@ class Accounts:
 
     async def verify_device(self, device: str, secret: str, at: Instant) -> Actor:
         """The device's actor when the key is this device's own (a broker asks at sign-in); else Unauthenticated."""
-        actor = (await self._find(secret, _digest(secret), at)).actor
+        actor = (await self._find(secret, digest_of(secret), at)).actor
         if actor.device is None or actor.device != device:
-            raise Unauthenticated(_UNKNOWN)
+            raise Unauthenticated(UNKNOWN)
         return actor
 
     def _local_actor(self, digest: bytes, peer: str | None) -> Actor:
         if self._local is None or not hmac.compare_digest(digest, self._local) or peer not in LOOPBACK:
-            raise Unauthenticated(_UNKNOWN)
+            raise Unauthenticated(UNKNOWN)
         return LOCAL
 
     async def _find(self, credential: str, digest: bytes, at: Instant) -> _Known:
         known = self._known.get(digest) or await self._look_up(credential, digest)
         if at >= known.ends_at or (known.idle and at - known.stamped_at >= known.idle):
             self._known.pop(digest, None)
-            raise Unauthenticated(_UNKNOWN)
+            raise Unauthenticated(UNKNOWN)
         if at - known.stamped_at >= STAMP_EVERY:
             known.stamped_at = at
             self._stamp(known.place, at)
         return known
 
     async def _look_up(self, credential: str, digest: bytes) -> _Known:
-        place = _place_of(credential)
+        place = place_of(credential)
         if place is None or place.kind == "link":
-            raise Unauthenticated(_UNKNOWN)
+            raise Unauthenticated(UNKNOWN)
         generation = self._generation
         found = await self._db.read(lambda tx: _known_from(tx, place, digest))
         if found is None:
-            raise Unauthenticated(_UNKNOWN)
+            raise Unauthenticated(UNKNOWN)
         if generation == self._generation:  # else something was revoked meanwhile, maybe after the snapshot
             if len(self._known) >= IDENTITIES:
                 self._known.pop(next(iter(self._known)))
@@ -251,7 +230,7 @@ class Accounts:
 
     # -- last use -----------------------------------------------------------------------------------------------
 
-    def _stamp(self, place: _Place, at: Instant) -> None:
+    def _stamp(self, place: Place, at: Instant) -> None:
         self._stamps[place] = at
         if self._stamping is None or self._stamping.done():
             self._stamping = asyncio.get_running_loop().create_task(self._write_stamps())
@@ -276,7 +255,7 @@ class Accounts:
     async def first_link(self, at: Instant) -> str | None:
         """A new one-time token that makes the administrator, or None when there is one; tokens of earlier starts end
         with it."""
-        minted = _mint()
+        minted = mint()
 
         def work(tx: Tx) -> str | None:
             home = tenants.make(tx, DEFAULT_TENANT, at)
@@ -302,7 +281,7 @@ class Accounts:
     ) -> str:
         """A one-time token that invites somebody to a role in a tenant (`*`: all), or lets the person with that id in
         again."""
-        minted = _mint()
+        minted = mint()
         if role not in ROLES:
             raise Invalid("a link gives a role", field="role", rule=f"one of {', '.join(ROLES)}")
         given = _grant(role, tenant, ANY, by)
@@ -329,14 +308,14 @@ class Accounts:
     async def look_at_link(self, token: str, at: Instant) -> Link:
         """What a link gives, without using it (mail programs open links before people do); Unauthenticated when it has
         ended."""
-        place = _wanted(token, "link")
+        place = wanted(token, "link")
         doc = await self._db.read(lambda tx: _link_doc(tx, place, token, at))
         return Link(doc["role"], doc["tenant"], doc["label"], doc["ends_at"], doc["person"] is not None)
 
     async def use_link(self, token: str, label: str, at: Instant) -> str:
         """The session token of the person whom the link makes or lets in again; the link ends. `label`: their name."""
-        place = _wanted(token, "link")
-        person, session = _mint(), _mint()
+        place = wanted(token, "link")
+        person, session = mint(), mint()
 
         def work(tx: Tx) -> str:
             doc = _link_doc(tx, place, token, at)
@@ -365,7 +344,7 @@ class Accounts:
                     link=place.key,
                     invited_by=doc["made_by"],
                 )
-            return _put_session(tx, _Place("person", home, holder), session, at)
+            return _put_session(tx, Place("person", home, holder), session, at)
 
         return await self._db.write(work)
 
@@ -396,7 +375,7 @@ class Accounts:
     ) -> tuple[str, str]:
         """(id, the key's text, which is told this once). `rights`: a role's name, limited to `types`, or scopes of
         their own."""
-        minted = _mint()
+        minted = mint()
         label = _label(label)
         given = _grant(rights, tenant, tuple(types), by)
         if isinstance(days, bool) or not 1 <= days <= KEY_DAYS:
@@ -434,7 +413,7 @@ class Accounts:
         """The text of the device's key, told this once; an earlier key of the device ends. Without `days` it has no
         end."""
         demand(by, Target("write", "devices", tenant))
-        minted = _mint()
+        minted = mint()
         ends_at = NEVER if days is None else at + days * DAY
 
         def work(tx: Tx) -> tuple[str, str]:
@@ -447,7 +426,7 @@ class Accounts:
                 "ends_at": ends_at,
                 "used_at": None,
             }
-            key, text = _put_secret(tx, "device_key", home, _device_name(device), minted.secret, doc, at)
+            key, text = _put_secret(tx, "device_key", home, device_name(device), minted.secret, doc, at)
             _note(tx, home, at, by, "device_key.made", key, device=device)
             return key, text
 
@@ -460,7 +439,7 @@ class Accounts:
 
         def work(tx: Tx) -> bool:
             home = _home(tx, tenant, at)
-            key = f"{home}-{_device_name(device)}"
+            key = f"{home}-{device_name(device)}"
             if not records.drop(tx, "device_key", home, key, at):
                 return False
             _note(tx, home, at, by, "device_key.revoked", key, device=device)
@@ -469,10 +448,9 @@ class Accounts:
         return await self._write_and_forget(work, lambda known: known.actor.device == device)
 
     async def _end(self, kind: str, key: str, at: Instant, by: Actor) -> None:
-        found = _ID.fullmatch(key)
+        home = home_of(key)
 
         def work(tx: Tx) -> None:
-            home = int(found[1]) if found else 0
             doc = records.get(tx, kind, home, key)
             if doc is None:
                 raise NotFound(f"there is no {kind} {key!r:.60}")
@@ -486,22 +464,22 @@ class Accounts:
 
     async def sign_in_with_key(self, key: str, at: Instant) -> str:
         """The token of a browser session that has the key's rights and ends with it at the latest."""
-        known = await self._find(key, _digest(key), at)
+        known = await self._find(key, digest_of(key), at)
         if known.place.kind != "key":
-            raise Unauthenticated(_UNKNOWN)
-        session = _mint()
+            raise Unauthenticated(UNKNOWN)
+        session = mint()
         return await self._db.write(lambda tx: _put_session(tx, known.place, session, at))
 
     async def sign_out(self, session: str, at: Instant) -> None:
         """End a browser session; one that has ended already is no error."""
-        place = _place_of(session)
+        place = place_of(session)
         if place is None or place.kind != "session":
             return
-        digest = _digest(session)
+        digest = digest_of(session)
 
         def work(tx: Tx) -> None:
             doc = records.get(tx, "session", place.home, place.key)
-            if doc is not None and hmac.compare_digest(bytes.fromhex(doc["digest"]), digest):
+            if doc is not None and opens(doc, digest):
                 records.drop(tx, "session", place.home, place.key, at, journaled=False)
                 _note(tx, place.home, at, Actor(doc["actor"], "person", doc["label"]), "session.ended", place.key)
 
@@ -528,11 +506,6 @@ class Accounts:
         demand(by, Target("read", "audit", tenant))
         rows = await self._db.read(lambda tx: _rows(tx, "audit", tenant, after=after, limit=limit))
         return [{"id": key} | doc for key, doc in rows]
-
-
-def new_local_secret() -> str:
-    """A new local administrator's secret; main writes it to a file of mode 0600 at each start."""
-    return f"shl_{secrets.token_urlsafe(32)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -594,39 +567,6 @@ def _label(text: str) -> str:
     return label
 
 
-# -- texts of credentials ---------------------------------------------------------------------------------------
-
-
-def _digest(text: str) -> bytes:
-    return sha256(text.encode("utf-8", "surrogatepass")).digest()
-
-
-def _mint() -> _Minted:
-    return _Minted(_base32(secrets.token_bytes(10)), secrets.token_urlsafe(32))
-
-
-def _device_name(device: str) -> str:
-    """A name made from the device's, so that a device has one key and a new one takes the old one's place; short, for
-    a key may have 72 bytes where it is hashed with bcrypt."""
-    return _base32(sha256(device.encode()).digest()[:10])
-
-
-def _base32(content: bytes) -> str:
-    return b32encode(content).decode().lower().rstrip("=")
-
-
-def _place_of(credential: str) -> _Place | None:
-    found = _SHAPE.fullmatch(credential)
-    return _Place(_KINDS[found[1]], int(found[3]), found[2]) if found else None
-
-
-def _wanted(credential: str, kind: str) -> _Place:
-    place = _place_of(credential)
-    if place is None or place.kind != kind:
-        raise Unauthenticated(_UNKNOWN)
-    return place
-
-
 # -- works of the store -----------------------------------------------------------------------------------------
 
 
@@ -644,21 +584,21 @@ def _rows(tx: Tx, kind: str, tenant: str, *, after: str = "", limit: int = 1_000
 
 def _put_secret(tx: Tx, kind: str, home: int, name: str, secret: str, doc: Record, at: Instant) -> tuple[str, str]:
     key = f"{home}-{name}"
-    text = f"{_PREFIXES[kind]}_{key}_{secret}"
-    records.put(tx, kind, home, key, doc | {"digest": _digest(text).hex()}, at, journaled=kind != "session")
+    text = text_of(kind, key, secret)
+    records.put(tx, kind, home, key, doc | {"digest": digest_of(text).hex()}, at, journaled=kind != "session")
     return key, text
 
 
-def _put_link(tx: Tx, home: int, doc: Record, minted: _Minted, at: Instant, by: Actor) -> str:
+def _put_link(tx: Tx, home: int, doc: Record, minted: Minted, at: Instant, by: Actor) -> str:
     key, text = _put_secret(tx, "link", home, minted.name, minted.secret, doc | {"ends_at": at + LINK_S * SECOND}, at)
     _note(tx, home, at, by, "link.made", key, role=doc["role"], name=doc["label"])
     return text
 
 
-def _put_session(tx: Tx, holder: _Place, minted: _Minted, at: Instant) -> str:
+def _put_session(tx: Tx, holder: Place, minted: Minted, at: Instant) -> str:
     held = records.get(tx, holder.kind, holder.home, holder.key)
     if held is None:
-        raise Unauthenticated(_UNKNOWN)
+        raise Unauthenticated(UNKNOWN)
     ends_at = min(at + SESSION_S * SECOND, held.get("ends_at", NEVER))
     actor = f"{holder.kind}:{holder.key}"
     doc = {
@@ -679,9 +619,9 @@ def _note(tx: Tx, home: int, at: Instant, by: Actor, act: str, about: str, **mor
     records.put(tx, "audit", home, f"{at:017d}-{journal.last_seq(tx):012d}", doc, at)
 
 
-def _link_doc(tx: Tx, place: _Place, token: str, at: Instant) -> Record:
+def _link_doc(tx: Tx, place: Place, token: str, at: Instant) -> Record:
     doc = records.get(tx, "link", place.home, place.key)
-    if doc is None or at >= doc["ends_at"] or not hmac.compare_digest(bytes.fromhex(doc["digest"]), _digest(token)):
+    if doc is None or at >= doc["ends_at"] or not opens(doc, digest_of(token)):
         raise Unauthenticated("the link is unknown, was used, or has ended")
     if doc["first"] and _administrator_exists(tx):
         raise Unauthenticated("the administrator was made already")
@@ -702,14 +642,14 @@ def _same_person(tx: Tx, home: int, person: str, role: str, tenant: str) -> None
         raise Invalid(f"{doc['label']} is {doc['role']}; a link to come back changes no role", field="role")
 
 
-def _known_from(tx: Tx, place: _Place, digest: bytes) -> _Known | None:
+def _known_from(tx: Tx, place: Place, digest: bytes) -> _Known | None:
     doc = records.get(tx, place.kind, place.home, place.key)
-    if doc is None or not hmac.compare_digest(bytes.fromhex(doc["digest"]), digest):
+    if doc is None or not opens(doc, digest):
         return None
     stamped_at = doc["used_at"] or 0
     if place.kind != "session":
         return _Known(_actor_of(place, doc), place, doc["ends_at"], 0, stamped_at)
-    holder = _Place(*doc["holder"])
+    holder = Place(*doc["holder"])
     held = records.get(tx, holder.kind, holder.home, holder.key)
     return (
         None
@@ -718,7 +658,7 @@ def _known_from(tx: Tx, place: _Place, digest: bytes) -> _Known | None:
     )
 
 
-def _actor_of(place: _Place, doc: Record) -> Actor:
+def _actor_of(place: Place, doc: Record) -> Actor:
     if place.kind == "device_key":
         return Actor(f"device:{place.key}", "device", doc["device"], granted("device", doc["tenant"]), doc["device"])
     return Actor(
@@ -726,7 +666,7 @@ def _actor_of(place: _Place, doc: Record) -> Actor:
     )
 
 
-def _write_stamps(stamps: dict[_Place, Instant], tx: Tx) -> None:
+def _write_stamps(stamps: dict[Place, Instant], tx: Tx) -> None:
     for place, at in stamps.items():
         doc = records.get(tx, place.kind, place.home, place.key)
         if doc is not None:

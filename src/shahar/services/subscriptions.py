@@ -1,4 +1,4 @@
-"""Subscriptions: kept per tenant, matched against the journal, each with its own queue to its own endpoint.
+"""Subscriptions: kept per tenant, matched against the journal, and put into the queues of services/deliveries.
 
 The theory. The journal is the queue. Every subscription is a reader of it with a place of its own: all that concerns it
 up to there has been delivered. Thousands of readers would read the same rows thousands of times, so one consumer of the
@@ -12,36 +12,24 @@ Promises
   and the places of those who are behind it. Who has been waiting for less than `FRESH_S` holds the consumer's place
   back instead, so that endpoints in good health cost no writes. After a kill at most about a second is repeated, after
   a clean stop nothing that was answered.
-- A repeat can be told by its id: urn:ngsi-ld:Notification:<subscription>:<number in the journal>.
-- Order per entity: up to `WINDOW` notifications of one subscription are under way, of different entities.
-- An endpoint delays only itself. After a failure its subscription waits (0.5 s doubled up to 5 min, jittered, at least
-  the endpoint's cooldown), then tries one notification; after `BREAKER` failures its queue is given back and only the
-  next notification is kept. Failing and slow endpoints share places under way of their own, apart from the others'.
-- Memory is bounded: NOTIFICATION_QUEUE entries a subscription, `BUDGET_BYTES` together; beyond it lies the journal.
 - The journal is kept for seven days (store/journal). An endpoint that was silent for longer has lost what was dropped:
   it goes on with the oldest row, and `changesLost` in the subscription's notification member says how many rows went.
-- A notification that its endpoint refuses as such (`Refused`) is tried `REFUSALS` times and then passed over, counted
-  as failed: everything behind it would wait for ever.
-- Throttling: what changes while the period runs is not dropped; the next notification tells the newest state of every
-  entity that changed (of the first `TOGETHER`, the others with the one after). Its id is that of its newest change.
 - A pause or an expiry drops what waits (5.2.12: shall not be delivered); a subscription that runs again begins at the
   change that made it run. Other updates keep what waits and send it as the subscription now says.
+- A period of a periodic subscription that fails is not made up for.
+What is promised of order, failing endpoints, memory and throttling stands in services/deliveries.
 
-Does not: open sockets (`Sender`), speak SQL or HTTP, decide who may subscribe (web asks model/access).
-Departures from the standard, all towards losing nothing: during a cooldown nothing is dropped; a notification that
-failed is sent again.
+Does not: send anything itself, speak SQL or HTTP, decide who may subscribe (web asks model/access).
 Source: ETSI GS CIM 009 V1.9.1 clauses 5.8.1 to 5.8.6, 5.2.12 to 5.2.15.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, fields
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from uuid import uuid4
 
 import orjson
@@ -49,417 +37,35 @@ import structlog
 
 from shahar.model import query as q
 from shahar.model import subscription as model
-from shahar.model.context import Context, Source
+from shahar.model.context import Context
 from shahar.model.entity import Doc
 from shahar.model.subscription import Record, Seen, Subscription, Tally
 from shahar.services.broker import Broker
+from shahar.services.deliveries import (
+    LOOK_AGAIN_S,
+    TOGETHER,
+    Contexts,
+    Deliveries,
+    Item,
+    Key,
+    Lane,
+    Sender,
+    notification_id,
+)
 from shahar.services.runner import Entry, Settled
 from shahar.store import entities, journal, records, tenants
 from shahar.store.db import Database, Tx
-from shahar.values.bounds import NOTIFICATION_QUEUE, PAGE_LIMIT, SUBSCRIPTIONS
-from shahar.values.errors import Exists, NoTenant, NotFound, PeerFailed, ShaharError, TooMany
+from shahar.values.bounds import PAGE_LIMIT, SUBSCRIPTIONS
+from shahar.values.errors import Exists, NoTenant, NotFound, ShaharError, TooMany
 from shahar.values.instants import SECOND, Instant
 
 KIND: Final = "subscription"
 STATE: Final = "subscription_state"
-WINDOW: Final = 8
-FAST: Final = 128
-SLOW: Final = 48
-SLOW_S: Final = 1.0
-BREAKER: Final = 5
-REFUSALS: Final = 3
-FIRST_WAIT_S: Final = 0.5
-LONGEST_WAIT_S: Final = 300.0
-TOGETHER: Final = NOTIFICATION_QUEUE
-LOOK_AHEAD: Final = 64
-BUDGET_BYTES: Final = 32 * 1024 * 1024
 FRESH_S: Final = 1.0
-LOOK_AGAIN_S: Final = 2.0
 TALLIES_A_SAVE: Final = 200
-STOP_S: Final = 1.0
 READ_ROWS: Final = 256
 
 log = structlog.get_logger(__name__)
-
-Key = tuple[str, str]
-"""Tenant and id of a subscription."""
-Contexts = Callable[[Source, Instant], Awaitable[Context]]
-"""Gives the compiled @context of a source (services/contexts.Contexts.get)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """One notification ready to be sent: `body` is JSON, `info` what the receiver is to be told besides (5.2.22)."""
-
-    uri: str
-    accept: str
-    tenant: str
-    context: Source
-    info: tuple[tuple[str, str], ...]
-    timeout_s: float
-    body: bytes
-
-
-class Refused(PeerFailed):
-    """The endpoint has read the notification and will never take it, however often it is sent."""
-
-
-class Sender(Protocol):
-    """The port that notifications leave by."""
-
-    async def post(self, notice: Notice) -> None:
-        """Return when the endpoint took it; Refused, or PeerFailed for what may pass."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """A change that concerns somebody; `payload` is what it shows (model.Seen) as JSON, shared by all concerned.
-
-    `first`: the oldest change that it stands for, where several of one entity were made one.
-    """
-
-    seq: int
-    first: int
-    key: str
-    payload: bytes
-    taken: float
-
-
-@dataclass(slots=True, eq=False)
-class _Lane:
-    """One subscription on its way through the journal.
-
-    `read`: everything up to there that concerns it is waiting, under way or done (of a live one: at least).
-    `done`: numbers delivered ahead of one that is not; `stored`: the state as it is on the disk; `turn` changes when
-    `read` is set anew: whoever was reading for it meanwhile has read for nothing.
-    """
-
-    tenant: str
-    sub: Subscription
-    since: int
-    read: int
-    tally: Tally = field(default_factory=Tally)
-    live: bool = True
-    dropped: bool = False
-    turn: int = 0
-    waiting: deque[_Item] = field(default_factory=deque)
-    flying: dict[str, list[_Item]] = field(default_factory=dict)
-    done: set[int] = field(default_factory=set)
-    refusals: dict[int, int] = field(default_factory=dict)
-    failures: int = 0
-    not_before: float = 0.0
-    slow: bool = False
-    in_line: bool = False
-    timer: asyncio.TimerHandle | None = None
-    due: Instant = 0
-    telling: bool = False
-    stored: dict[str, Any] | None = None
-
-    @property
-    def key(self) -> Key:
-        return self.tenant, self.sub.id
-
-    def oldest(self) -> _Item | None:
-        """The first change that is not delivered."""
-        if self.sub.throttling_s:
-            pending = [*self.waiting, *(item for batch in self.flying.values() for item in batch)]
-        else:
-            pending = [batch[0] for batch in self.flying.values()]
-            if self.waiting:
-                pending.append(self.waiting[0])
-        return min(pending, key=lambda item: item.first) if pending else None
-
-    def goes_on(self, read: int, *, live: bool) -> None:
-        """From now on it has read up to there."""
-        self.read, self.live = read, live
-        self.turn += 1
-
-    def room(self) -> int:
-        """How many more changes it may hold."""
-        return (NOTIFICATION_QUEUE if self.failures < BREAKER else 1) - len(self.waiting)
-
-    def next(self) -> int | None:
-        """Where in the queue the next change stands that no earlier one of the same entity is in the way of."""
-        passed: set[str] = set()
-        for index, item in enumerate(self.waiting):
-            if index >= LOOK_AHEAD:
-                return None
-            if item.key not in self.flying and item.key not in passed:
-                return index
-            passed.add(item.key)
-        return None
-
-    def take(self, index: int) -> list[_Item]:
-        """Take a change out to be sent; of a throttled subscription all that go together."""
-        if self.sub.throttling_s:
-            batch = [self.waiting.popleft() for _ in range(min(TOGETHER, len(self.waiting)))]
-        else:
-            batch = [self.waiting[index]]
-            del self.waiting[index]
-        self.flying[batch[0].key] = batch
-        return batch
-
-    def landed(self, batch: list[_Item]) -> None:
-        """A batch is done with."""
-        del self.flying[batch[0].key]
-        self.refusals.pop(batch[0].seq, None)
-        self.done.update(item.seq for item in batch)
-        oldest = self.oldest()
-        base = oldest.first - 1 if oldest else self.read
-        self.done = set() if oldest is None and self.live else {seq for seq in self.done if seq > base}
-
-    def back(self, batch: list[_Item]) -> None:
-        """A batch was not delivered: it stands in the queue again."""
-        del self.flying[batch[0].key]
-        self.waiting = deque(sorted([*batch, *self.waiting], key=lambda item: item.seq))
-
-    def window(self) -> int:
-        """How many notifications may be under way."""
-        return 1 if self.failures or self.slow or self.sub.throttling_s else WINDOW
-
-
-@dataclass(slots=True)
-class _Slots:
-    """Places under way, given out in the order of asking."""
-
-    most: int
-    busy: int = 0
-    line: deque[_Lane] = field(default_factory=deque)
-
-
-class _Deliveries:
-    """Moves the queues: decides what may go now, sends it, and keeps count."""
-
-    def __init__(self, send: Sender, context: Contexts, now: Callable[[], Instant]) -> None:
-        self._send = send
-        self._context = context
-        self._now = now
-        self._slots = {False: _Slots(FAST), True: _Slots(SLOW)}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.bytes = 0
-        self.stopping = False
-        self.dirty: dict[Key, _Lane] = {}
-        self.hungry = asyncio.Event()
-        self.behind: set[_Lane] = set()
-        """Lanes that are not live: they read the journal for themselves."""
-
-    # -- queues -------------------------------------------------------------------------------------------------
-
-    def add(self, lane: _Lane, item: _Item) -> bool:
-        """Queue a change; False when there is no room, and then the lane reads it from the journal later."""
-        if item.seq <= lane.read or item.seq in lane.done:
-            return True
-        full = lane.room() <= 0 or (self.bytes >= BUDGET_BYTES and bool(lane.waiting))
-        if full and not (lane.sub.throttling_s and self._made_one(lane)):
-            lane.goes_on(item.seq - 1, live=False)
-            self.behind.add(lane)
-            return False
-        lane.waiting.append(item)
-        self.bytes += len(item.payload)
-        return True
-
-    def _made_one(self, lane: _Lane) -> bool:
-        """Make the waiting changes of each entity one, the newest; whether that made room worth having."""
-        newest: dict[str, _Item] = {}
-        before = len(lane.waiting)
-        for item in lane.waiting:
-            earlier = newest.pop(item.key, None)
-            newest[item.key] = item if earlier is None else _one_of(earlier, item)
-        self.bytes += sum(len(item.payload) for item in newest.values())
-        self.bytes -= sum(len(item.payload) for item in lane.waiting)
-        lane.waiting = deque(newest.values())
-        return lane.room() > 0 and self.bytes < BUDGET_BYTES and len(lane.waiting) <= before * 0.9
-
-    def clear(self, lane: _Lane, keep: int = 0) -> None:
-        """Drop what waits, but for the first `keep`."""
-        while len(lane.waiting) > keep:
-            self.bytes -= len(lane.waiting.pop().payload)
-
-    def pump(self, lane: _Lane) -> None:
-        """Send what may be sent now."""
-        while self._may_send(lane):
-            index = lane.next()
-            if index is None:
-                return
-            slots = self._slots[lane.slow or lane.failures > 0]
-            if slots.busy >= slots.most:
-                if not lane.in_line:
-                    lane.in_line = True
-                    slots.line.append(lane)
-                return
-            slots.busy += 1
-            self.spawn(self._deliver(lane, lane.take(index), slots))
-
-    def spawn(self, work: Any) -> None:
-        """Let a coroutine run until `stop`."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def stop(self) -> None:
-        """Send nothing new; wait a second for what is under way, then give it back to its queue."""
-        self.stopping = True
-        if self._tasks:
-            _, late = await asyncio.wait(set(self._tasks), timeout=STOP_S)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
-
-    def wait(self, lane: _Lane, wait_s: float) -> None:
-        """Look at a lane again after a while."""
-        if lane.timer is None:
-            lane.timer = asyncio.get_running_loop().call_later(wait_s, self._look_again, lane)
-
-    def _look_again(self, lane: _Lane) -> None:
-        lane.timer = None
-        self.pump(lane)
-
-    def _may_send(self, lane: _Lane) -> bool:
-        if self.stopping or lane.dropped or not lane.waiting or len(lane.flying) >= lane.window():
-            return False
-        now = self._now()
-        if not lane.sub.live(now):
-            self.clear(lane)
-            return False
-        wait_s = lane.not_before - asyncio.get_running_loop().time()
-        if wait_s <= 0 and lane.sub.throttling_s and lane.tally.last_notification is not None:
-            left = lane.tally.last_notification + round(lane.sub.throttling_s * SECOND) - now
-            wait_s = min(left / SECOND, LOOK_AGAIN_S)
-        if wait_s > 0:
-            self.wait(lane, wait_s)
-        return wait_s <= 0
-
-    # -- one delivery -------------------------------------------------------------------------------------------
-
-    async def _deliver(self, lane: _Lane, batch: list[_Item], slots: _Slots) -> None:
-        started = asyncio.get_running_loop().time()
-        now = self._now()
-        self.left(lane, now)
-        try:
-            await self.post(lane, _newest(batch), f"{_prefix(lane)}:{batch[-1].seq}", now)
-        except asyncio.CancelledError:
-            lane.back(batch)
-            raise
-        except Exception as problem:  # fence: whatever one notification meets delays its own subscription alone
-            if isinstance(problem, ShaharError) and not isinstance(problem, Refused):
-                self._failed(lane, batch, now, problem)
-            else:
-                self._refused(lane, batch, now, problem)
-        else:
-            self._delivered(lane, batch, now, asyncio.get_running_loop().time() - started)
-        finally:
-            slots.busy -= 1
-        self._after(lane, slots)
-
-    def _after(self, lane: _Lane, slots: _Slots) -> None:
-        self.dirty[lane.key] = lane
-        if lane.dropped:
-            self.clear(lane)
-        if not lane.live and len(lane.waiting) <= NOTIFICATION_QUEUE // 2:
-            self.hungry.set()
-        self.pump(lane)
-        while slots.line and slots.busy < slots.most:
-            other = slots.line.popleft()
-            other.in_line = False
-            self.pump(other)
-
-    async def post(self, lane: _Lane, shown: Iterable[Seen], notification_id: str, now: Instant) -> None:
-        """Send one notification."""
-        sub = lane.sub
-        context = await self._context(sub.context, now)
-        document = model.notification(sub, notification_id, shown, context, now)
-        end = sub.endpoint
-        body = orjson.dumps(document)
-        await self._send.post(
-            Notice(end.uri, end.accept, lane.tenant, sub.context, end.receiver_info, end.timeout_s, body)
-        )
-
-    def _delivered(self, lane: _Lane, batch: list[_Item], now: Instant, took_s: float) -> None:
-        self.bytes -= sum(len(item.payload) for item in batch)
-        lane.landed(batch)
-        lane.slow = took_s > SLOW_S
-        self.succeeded(lane, now)
-
-    def left(self, lane: _Lane, now: Instant) -> None:
-        """Count a notification that is on its way, before its answer is known (5.8.6)."""
-        lane.tally.times_sent += 1
-        lane.tally.last_notification = max(now, lane.tally.last_notification or 0)
-        self.dirty[lane.key] = lane
-
-    def succeeded(self, lane: _Lane, now: Instant) -> None:
-        """Count a notification that was taken."""
-        if lane.failures:
-            log.info("endpoint rose", subscription=lane.sub.id, tenant=lane.tenant, after=lane.failures)
-            lane.failures = 0
-        lane.tally.last_success = max(now, lane.tally.last_success or 0)
-        lane.tally.ok = True
-
-    def fell(self, lane: _Lane, now: Instant, problem: Exception) -> None:
-        """Count a notification that was not taken, and wait before the next; those sent together wait together."""
-        tally = lane.tally
-        tally.times_failed += 1
-        tally.last_failure = max(now, tally.last_failure or 0)
-        tally.ok = False
-        if not lane.failures:
-            log.warning("endpoint fell", subscription=lane.sub.id, tenant=lane.tenant, problem=str(problem))
-        clock = asyncio.get_running_loop().time()
-        if clock < lane.not_before:
-            return
-        lane.failures += 1
-        longest = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(lane.failures - 1, 16))
-        wait_s = max(longest * random.uniform(0.5, 1.0), lane.sub.endpoint.cooldown_s)
-        lane.not_before = clock + wait_s
-
-    def _failed(self, lane: _Lane, batch: list[_Item], now: Instant, problem: Exception) -> None:
-        lane.back(batch)
-        self.fell(lane, now, problem)
-        if lane.failures >= BREAKER and len(lane.waiting) > 1 and not lane.flying:
-            rest = lane.waiting[1].first - 1
-            lane.goes_on(rest if lane.live else min(lane.read, rest), live=False)
-            self.behind.add(lane)
-            self.clear(lane, keep=1)
-
-    def _refused(self, lane: _Lane, batch: list[_Item], now: Instant, problem: Exception) -> None:
-        tries = lane.refusals.get(batch[0].seq, 0) + 1
-        if tries < REFUSALS:
-            lane.refusals[batch[0].seq] = tries
-            self._failed(lane, batch, now, problem)
-            return
-        if not isinstance(problem, ShaharError):
-            log.error("notification broken", subscription=lane.sub.id, seq=batch[0].seq, exc_info=problem)
-        self.bytes -= sum(len(item.payload) for item in batch)
-        lane.landed(batch)
-        self.fell(lane, now, problem)
-        lane.failures, lane.not_before = 0, 0.0
-
-
-def _prefix(lane: _Lane) -> str:
-    return f"urn:ngsi-ld:Notification:{lane.sub.id}"
-
-
-def _newest(batch: list[_Item]) -> list[Seen]:
-    """What a batch shows: of each entity its newest change."""
-    newest: dict[str, _Item] = {}
-    for item in batch:
-        earlier = newest.pop(item.key, None)
-        newest[item.key] = item if earlier is None else _one_of(earlier, item)
-    return [Seen(*orjson.loads(item.payload)) for item in newest.values()]
-
-
-def _one_of(earlier: _Item, later: _Item) -> _Item:
-    """The later change, with what went in the earlier one and did not come back."""
-    doc, gone, at, deleted = orjson.loads(later.payload)
-    before = orjson.loads(earlier.payload)[1]
-    payload = later.payload
-    if before and not deleted:
-        gone = [row for row in before if not _has(doc, row) and row not in gone] + gone
-        payload = orjson.dumps([doc, gone, at, deleted])
-    return _Item(later.seq, min(earlier.first, later.first), later.key, payload, later.taken)
-
-
-def _has(doc: Doc, row: Sequence[Any]) -> bool:
-    return any(one.get("datasetId", "") == row[1] for one in doc["attrs"].get(row[0], ()))
 
 
 class Subscriptions:
@@ -478,11 +84,11 @@ class Subscriptions:
         self._broker = broker
         self._context = context
         self._now = now
-        self._lanes: dict[Key, _Lane] = {}
+        self._lanes: dict[Key, Lane] = {}
         self._index = model.Index()
-        self._out = _Deliveries(send, context, now)
+        self._out = Deliveries(send, context, now)
         self._evaluating = asyncio.Lock()
-        self._busy: set[_Lane] = set()
+        self._busy: set[Lane] = set()
         self._seen = 0
         self._creating = 0
         self._until = 0
@@ -585,7 +191,7 @@ class Subscriptions:
             if lane.read >= entries[0].seq - 1:
                 lane.goes_on(lane.read, live=True)
                 self._out.behind.discard(lane)
-        picked: list[tuple[Entry, list[_Lane]]] = []
+        picked: list[tuple[Entry, list[Lane]]] = []
         for number, entry in enumerate(entries):
             if entry.kind.startswith("entity."):
                 lanes = [lane for lane in self._touched(entry) if lane.live]
@@ -632,16 +238,16 @@ class Subscriptions:
 
     # -- matching -----------------------------------------------------------------------------------------------
 
-    def _touched(self, entry: Entry) -> list[_Lane]:
+    def _touched(self, entry: Entry) -> list[Lane]:
         touched = self._index.touched(entry.tenant, entry)
         if not touched:
             return []
         now = self._now()
         return [self._lanes[entry.tenant, sub.id] for sub in touched if sub.live(now)]
 
-    async def _queue(self, picked: list[tuple[Entry, list[_Lane]]], *, live: bool) -> set[_Lane]:
+    async def _queue(self, picked: list[tuple[Entry, list[Lane]]], *, live: bool) -> set[Lane]:
         """Evaluate and queue; the lanes that were fed. A lane whose turn changed reads again for itself."""
-        fed: set[_Lane] = set()
+        fed: set[Lane] = set()
         if not picked:
             return fed
         turns = {lane: lane.turn for _, lanes in picked for lane in lanes}
@@ -650,7 +256,7 @@ class Subscriptions:
             found = await self._db.read(lambda tx: _evaluate(tx, subs))
         clock = asyncio.get_running_loop().time()
         for (entry, lanes), (payload, held) in zip(picked, found, strict=True):
-            item = _Item(entry.seq, entry.seq, entry.key, payload, clock)
+            item = Item(entry.seq, entry.seq, entry.key, payload, clock)
             for lane, holds in zip(lanes, held, strict=True):
                 if not holds or lane.dropped or lane.live != live or lane.turn != turns[lane]:
                     continue
@@ -676,9 +282,7 @@ class Subscriptions:
     async def _catch_up_once(self) -> bool:
         """Read a piece of the journal for those who are behind and have room; False when there is none to read."""
         out = self._out
-        low = NOTIFICATION_QUEUE // 2
-        hungry = [lane for lane in out.behind if lane.room() > 0 and len(lane.waiting) <= low and not lane.dropped]
-        hungry = [lane for lane in hungry if out.bytes < BUDGET_BYTES or not lane.waiting]
+        hungry = out.takers()
         if not hungry:
             return False
         after = min(lane.read for lane in hungry)
@@ -703,7 +307,7 @@ class Subscriptions:
             out.pump(lane)
         return True
 
-    def _count_lost(self, group: Iterable[_Lane], first: int) -> None:
+    def _count_lost(self, group: Iterable[Lane], first: int) -> None:
         """The journal begins later than somebody's place: what lay between is gone."""
         for lane in group:
             if first > lane.read + 1:
@@ -714,7 +318,7 @@ class Subscriptions:
 
     # -- the set of subscriptions ---------------------------------------------------------------------------------
 
-    def _put(self, tenant: str, record: Record, state: dict[str, Any] | None) -> _Lane | None:
+    def _put(self, tenant: str, record: Record, state: dict[str, Any] | None) -> Lane | None:
         """Take in a subscription, new or changed."""
         try:
             sub = model.compiled(record)
@@ -723,7 +327,7 @@ class Subscriptions:
             return None
         lane = self._lanes.get((tenant, sub.id))
         if lane is None:
-            lane = self._lanes[tenant, sub.id] = _Lane(tenant, sub, record["since"], record["since"])
+            lane = self._lanes[tenant, sub.id] = Lane(tenant, sub, record["since"], record["since"])
             if state is not None:
                 lane.tally, lane.stored = _tally_of(state), state
         lane.sub = sub
@@ -740,7 +344,7 @@ class Subscriptions:
         self._out.pump(lane)
         return lane
 
-    def _resume(self, lane: _Lane, since: int) -> None:
+    def _resume(self, lane: Lane, since: int) -> None:
         """After a change: try at once, but nothing from before it ran again."""
         lane.failures, lane.not_before = 0, 0.0
         lane.refusals.clear()
@@ -767,7 +371,7 @@ class Subscriptions:
 
     # -- periodic subscriptions ---------------------------------------------------------------------------------
 
-    def _begin_period(self, lane: _Lane) -> None:
+    def _begin_period(self, lane: Lane) -> None:
         now = self._now()
         last = lane.tally.last_notification
         lane.due = now + round(lane.sub.every_s * SECOND)
@@ -775,7 +379,7 @@ class Subscriptions:
             lane.due = max(now, min(lane.due, last + round(lane.sub.every_s * SECOND)))
         self._look_at_clock(lane)
 
-    def _look_at_clock(self, lane: _Lane) -> None:
+    def _look_at_clock(self, lane: Lane) -> None:
         """Send when it is time; look again then, or after a while, since the clock may run at a speed of its own."""
         lane.timer = None
         now = self._now()
@@ -791,7 +395,7 @@ class Subscriptions:
         wait_s = min(max((lane.due - now) / SECOND, 0.001), LOOK_AGAIN_S)
         lane.timer = loop.call_later(wait_s, self._look_at_clock, lane)
 
-    async def _send_all(self, lane: _Lane, due: Instant) -> None:
+    async def _send_all(self, lane: Lane, due: Instant) -> None:
         """Tell every entity that matches; nothing when there is none. A period that fails is not made up for."""
         now = self._now()
         try:
@@ -799,7 +403,7 @@ class Subscriptions:
             for start in range(0, len(docs), TOGETHER):
                 shown = [Seen(doc, [], now) for doc in docs[start : start + TOGETHER]]
                 self._out.left(lane, now)
-                await self._out.post(lane, shown, f"{_prefix(lane)}:at:{due // 1_000}:{start}", now)
+                await self._out.post(lane, shown, notification_id(lane, f"at:{due // 1_000}:{start}"), now)
                 self._out.succeeded(lane, now)
         except Exception as problem:  # fence: whatever one notification meets delays its own subscription alone
             self._out.fell(lane, now, problem)
@@ -807,7 +411,7 @@ class Subscriptions:
             lane.telling = False
             self._out.dirty[lane.key] = lane
 
-    async def _matching(self, lane: _Lane) -> list[Doc]:
+    async def _matching(self, lane: Lane) -> list[Doc]:
         found: dict[str, Doc] = {}
         sub = lane.sub
         for selector in sub.selectors or (q.Query(),):
@@ -922,17 +526,17 @@ def _delete(tx: Tx, tenant: str, subscription_id: str, at: Instant) -> None:
     records.drop(tx, STATE, number, subscription_id, at, journaled=False)
 
 
-def _state(lane: _Lane, place: int | None) -> dict[str, Any]:
+def _state(lane: Lane, place: int | None) -> dict[str, Any]:
     return {"place": place, "done": [] if place is None else sorted(lane.done), "tally": asdict(lane.tally)}
 
 
-def _save(tx: Tx, writes: Sequence[tuple[_Lane, dict[str, Any]]], at: Instant) -> None:
+def _save(tx: Tx, writes: Sequence[tuple[Lane, dict[str, Any]]], at: Instant) -> None:
     for lane, state in writes:
         number = tenants.number(tx, lane.tenant)
         if records.get(tx, KIND, number, lane.sub.id) is not None:
             records.put(tx, STATE, number, lane.sub.id, state, at, journaled=False)
 
 
-def _kept(writes: Sequence[tuple[_Lane, dict[str, Any]]]) -> None:
+def _kept(writes: Sequence[tuple[Lane, dict[str, Any]]]) -> None:
     for lane, state in writes:
         lane.stored = state

@@ -245,6 +245,7 @@ class Operations:
             "from": instants.text(at - hours * HOUR),
             "to": instants.text(at),
             "limit": judged.limit if judged else None,
+            "limit_kind": _limit_kind(judged),
             "limit_label": self._words(kind.system, judged.limit_word) if judged and judged.limit_word else None,
         }
 
@@ -298,9 +299,7 @@ class Operations:
             "age_s": (at - newest) // SECOND if newest else None,
             "fresh_s": indicator.fresh_s,
             "limit": indicator.limit,
-            "limit_kind": {"upper": "max", "lower": "min"}[indicator.limit_kind]
-            if indicator.limit is not None
-            else None,
+            "limit_kind": _limit_kind(indicator),
             "state": state_of(indicator, value) if value is not None else "stale" if newest else "nodata",
             "step_label": self._step_word(system, indicator, value) if value is not None else None,
             "spark": await self._spark(indicator, attribute, mine, at),
@@ -512,6 +511,13 @@ def _judging(kind: _Kind, attribute: Attribute | None) -> Indicator | None:
     return (
         indicator if indicator is not None and attribute is not None and indicator.attribute == attribute.name else None
     )
+
+
+def _limit_kind(indicator: Indicator | None) -> str | None:
+    """Which side of its limit is good: "max" below it, "min" above it."""
+    if indicator is None or indicator.limit is None:
+        return None
+    return {"upper": "max", "lower": "min"}[indicator.limit_kind]
 
 
 def _fresh_s(indicator: Indicator | None) -> int:

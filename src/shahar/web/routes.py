@@ -15,7 +15,7 @@ from shahar.values.bounds import BATCH_BYTES, BODY_BYTES, INTAKE_BYTES
 from shahar.values.errors import NotCarried
 from shahar.web import intake
 from shahar.web.exchange import Handler, Request, Response
-from shahar.web.ngsild import batch, entities, subscriptions, temporal
+from shahar.web.ngsild import batch, entities, queries, subscriptions, temporal
 
 ROOT: Final = "/ngsi-ld/v1"
 
@@ -48,9 +48,9 @@ _OPERATIONS: Final = f"{ROOT}/entityOperations"
 
 HOT: Final[tuple[Route, ...]] = (
     Route("POST", f"{ROOT}/entities", entities.create, "write", "entities", typed=True),
-    Route("GET", f"{ROOT}/entities", entities.find, "read", "entities", typed=True),
+    Route("GET", f"{ROOT}/entities", queries.find, "read", "entities", typed=True),
     Route("DELETE", f"{ROOT}/entities", later, "write", "entities"),
-    Route("GET", _ENTITY, entities.retrieve, "read", "entities", typed=True),
+    Route("GET", _ENTITY, queries.retrieve, "read", "entities", typed=True),
     Route("PATCH", _ENTITY, entities.merge, "write", "entities", typed=True),
     Route("PUT", _ENTITY, entities.replace, "write", "entities", typed=True),
     Route("DELETE", _ENTITY, entities.delete, "write", "entities", typed=True),
@@ -64,7 +64,7 @@ HOT: Final[tuple[Route, ...]] = (
     Route("POST", f"{_OPERATIONS}/update", batch.update, "write", "entities", typed=True, body_bytes=BATCH_BYTES),
     Route("POST", f"{_OPERATIONS}/merge", batch.merge, "write", "entities", typed=True, body_bytes=BATCH_BYTES),
     Route("POST", f"{_OPERATIONS}/delete", batch.delete, "write", "entities", typed=True, body_bytes=BATCH_BYTES),
-    Route("POST", f"{_OPERATIONS}/query", entities.post_query, "read", "entities", typed=True),
+    Route("POST", f"{_OPERATIONS}/query", queries.post_query, "read", "entities", typed=True),
     Route("POST", f"{ROOT}/temporal/entityOperations/query", later, "read", "temporal"),
     Route("GET", _TEMPORAL, temporal.find, "read", "temporal", typed=True),
     Route("POST", _TEMPORAL, later, "write", "temporal"),

@@ -13,7 +13,7 @@ from hypothesis import strategies as some
 from shahar.model import subscription as model
 from shahar.model.context import CORE, Context, compile_context
 from shahar.model.entity import NULL, Doc, Instance
-from shahar.model.subscription import Index, Record, Seen, Subscription, Tally
+from shahar.model.subscription import Index, Record, Seen, Subscription, Tally, members
 from shahar.values import instants
 from shahar.values.errors import Invalid, NotCarried
 
@@ -170,7 +170,7 @@ json_values = some.recursive(
 )
 
 
-@given(some.sampled_from(sorted(model._SUBSCRIPTION.takes)), json_values)
+@given(some.sampled_from(sorted(members.SUBSCRIPTION.takes)), json_values)
 def test_any_json_in_a_member_is_read_or_refused_by_name(name: str, value: Any) -> None:
     field: str | None = "read"
     try:
@@ -183,8 +183,8 @@ def test_any_json_in_a_member_is_read_or_refused_by_name(name: str, value: Any) 
 @given(some.sampled_from(["notification", "endpoint", "selector", "geoQ"]), some.text(max_size=12), json_values)
 def test_any_json_deeper_down_is_read_or_refused(where: str, name: str, value: Any) -> None:
     names = {
-        "notification": sorted(model._NOTIFICATION.takes), "endpoint": sorted(model._ENDPOINT.takes),
-        "selector": sorted(model._SELECTOR.takes), "geoQ": sorted(model._GEO_QUERY.takes),
+        "notification": sorted(members.NOTIFICATION.takes), "endpoint": sorted(members.ENDPOINT.takes),
+        "selector": sorted(members.SELECTOR.takes), "geoQ": sorted(members.GEO_QUERY.takes),
     }[where]  # fmt: skip
     for each in (name, *names):
         given = {
@@ -215,7 +215,7 @@ def test_a_record_is_json_and_needs_no_context_to_be_compiled() -> None:
 
 
 def test_a_percent_encoded_q_is_read_as_it_is_meant() -> None:
-    sub = made(body(q='name==%22Eiffel%20Tower%22'))
+    sub = made(body(q="name==%22Eiffel%20Tower%22"))
     assert model.holds(sub, doc(name=instance("Eiffel Tower")))
     assert not model.holds(sub, doc(name=instance("Eiffel%20Tower")))
 
@@ -318,7 +318,7 @@ def test_a_change_touches_whom_it_should(given: dict[str, Any], told: Told, expe
 
 
 def test_queries_are_held_against_the_document_at_the_change() -> None:
-    sub = made(body(q="pm25>10;name==\"A\""))
+    sub = made(body(q='pm25>10;name=="A"'))
     told = updated(pm25=instance(11))
     present = doc(pm25=instance(5), name=instance("A"))
     assert model.concerns(sub, told, model.laid_over(told, present))

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from shahar.model.access import ANONYMOUS, HOUSE, LOCAL, OPEN, PUBLIC
-from shahar.services.accounts import Access, Accounts, new_local_secret
+from shahar.services.accounts import Access, Accounts
+from shahar.services.credentials import new_local_secret
 from shahar.store.db import Database
 from shahar.values.errors import Forbidden, Malformed, Unauthenticated
 from shahar.values.instants import DAY, SECOND

@@ -17,8 +17,8 @@ from shahar.values import instants
 from shahar.values.bounds import PAGE_LIMIT, PAGE_OFFSET
 from shahar.values.errors import Invalid
 from shahar.web.exchange import JSON, LD_JSON, Params, Request, Response
-from shahar.web.ngsild.entities import LATER, check_selective, page_headers, query_of, readable
-from shahar.web.ngsild.negotiate import accepted, check_id, context_of, reply, view_of
+from shahar.web.ngsild.negotiate import LATER, accepted, check_id, context_of, reply, view_of
+from shahar.web.ngsild.queries import check_selective, page_headers, query_of, readable
 
 LATER_HERE: Final = LATER | {
     "aggrMethods",

@@ -1,0 +1,229 @@
+"""What is told: a notification to the endpoint, a subscription to whoever asks for it.
+
+Promises: names in the @context that is given, instants as texts; what went from an entity is told as urn:ngsi-ld:null
+with the instant at which it went.
+Does not: count what became of notifications (`Tally` is the count as it is shown), send anything.
+Source: ETSI GS CIM 009 V1.9.1 clauses 5.2.12 to 5.2.14, 5.3.1, 5.8.3, 5.8.6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from shahar.model import query as q
+from shahar.model import render
+from shahar.model.context import Context, Source
+from shahar.model.entity import NULL, VALUE_MEMBER, Doc, Instance
+from shahar.model.render import Form
+from shahar.model.subscription.forms import (
+    DEFAULT_TRIGGERS,
+    ENTITY_MEMBERS,
+    GEO_JSON,
+    LD_JSON,
+    TYPE_NAME,
+    Record,
+    Subscription,
+)
+from shahar.model.subscription.match import Told
+from shahar.model.terms import CORE_URL
+from shahar.values import instants
+from shahar.values.instants import Instant
+
+# -- what a notification says -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a notification tells of one entity: its document, the instances that went ([IRI, datasetId, old?]), and
+    the instant; `deleted`: the entity itself went."""
+
+    doc: Doc
+    gone: list[list[Any]]
+    at: Instant
+    deleted: bool = False
+
+
+def seen(told: Told, doc: Doc) -> Seen:
+    """What the change shows, `doc` being the document as `laid_over` gives it."""
+    return Seen(doc, told.what.get("gone", []), told.at, told.kind == "entity.deleted")
+
+
+def notification(
+    subscription: Subscription, notification_id: str, entities: Iterable[Seen], context: Context, at: Instant
+) -> dict[str, Any]:
+    """The document that is sent (5.3.1), its @context inside for JSON-LD and, unless Prefer refuses it, GeoJSON."""
+    shown = [(one, _entity(subscription, one, context)) for one in entities]
+    source = outward(context)
+    document: dict[str, Any] = {
+        "id": notification_id,
+        "type": "Notification",
+        "subscriptionId": subscription.id,
+        "notifiedAt": instants.text(at),
+    }
+    if subscription.endpoint.accept == GEO_JSON:
+        collection = {"type": "FeatureCollection", "features": [_feature(one, entity) for one, entity in shown]}
+        info = subscription.endpoint.receiver_info
+        plain = any(key.lower() == "prefer" and value == "body=json" for key, value in info)
+        document["data"] = collection if plain else {**collection, "@context": source}
+    elif subscription.endpoint.accept == LD_JSON:
+        document["data"] = [{**entity, "@context": source} for _, entity in shown]
+        document["@context"] = source
+    else:
+        document["data"] = [entity for _, entity in shown]
+    return document
+
+
+def outward(context: Context) -> Source:
+    """The @context as it is written in a notification or a Link: an address where it is one."""
+    source = context.source
+    if isinstance(source, list) and len(source) == 1:
+        source = source[0]
+    return source or CORE_URL
+
+
+def outward_address(source: Source) -> str:
+    """The address that a Link header names for an @context; the core's where it has none of its own."""
+    if isinstance(source, list) and len(source) == 1:
+        source = source[0]
+    return source if isinstance(source, str) and source else CORE_URL
+
+
+def _entity(subscription: Subscription, one: Seen, context: Context) -> dict[str, Any]:
+    view = subscription.view(context)
+    attrs = one.doc["attrs"]
+    if one.gone and (not one.deleted or "attributeDeleted" in subscription.triggers):
+        attrs = _with_tombstones(subscription, one)
+    shown = render.entity({**one.doc, "attrs": attrs}, view)
+    if one.deleted:
+        shown["deletedAt"] = instants.text(one.at)
+    return shown
+
+
+def _with_tombstones(subscription: Subscription, one: Seen) -> dict[str, list[Instance]]:
+    """The attributes with urn:ngsi-ld:null for those that went; of a deleted entity only the watched ones."""
+    attrs = dict(one.doc["attrs"])
+    graves: dict[str, list[Instance]] = {}
+    for iri, dataset, *old in one.gone:
+        if not one.deleted or not subscription.watched or iri in subscription.watched:
+            graves.setdefault(iri, []).append(_tombstone(old[0] if old else {}, dataset, one.at, subscription.form))
+    for iri, stones in graves.items():
+        left = attrs.get(iri, [])
+        whole = [stone for stone in stones if "datasetId" not in stone]
+        attrs[iri] = [*left, *stones] if left or not whole else whole
+    return attrs
+
+
+def _tombstone(old: Instance, dataset: str, at: Instant, form: Form) -> Instance:
+    kind = "Property" if form == "simplified" else old.get("type", "Property")
+    value: Any = {"@none": NULL} if kind == "LanguageProperty" else NULL
+    stone: Instance = {"type": kind, VALUE_MEMBER[kind]: value, "deletedAt": at}
+    stone |= {key: old[key] for key in ("createdAt", "modifiedAt") if key in old}
+    return stone | {"datasetId": dataset} if dataset else stone
+
+
+def _feature(one: Seen, shown: dict[str, Any]) -> dict[str, Any]:
+    places = one.doc["attrs"].get(q.LOCATION, ())
+    found = (each["value"] for each in places if each["type"] == "GeoProperty" and "datasetId" not in each)
+    geometry = next(found, None)
+    properties = {key: value for key, value in shown.items() if key != "id"}
+    return {"type": "Feature", "id": one.doc["id"], "geometry": geometry, "properties": properties}
+
+
+# -- what is told of a subscription -----------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of a subscription's notifications; instants are None as long as there was none.
+
+    `lost`: rows of the journal that were gone before the endpoint answered again (their changes may or may not have
+    concerned it).
+    """
+
+    times_sent: int = 0
+    times_failed: int = 0
+    last_notification: Instant | None = None
+    last_success: Instant | None = None
+    last_failure: Instant | None = None
+    ok: bool | None = None
+    lost: int = 0
+
+
+def status(record: Record, at: Instant) -> str:
+    """active, paused or expired."""
+    body = record["body"]
+    if "expiresAt" in body and body["expiresAt"] <= at:
+        return "expired"
+    return "active" if body.get("isActive", True) else "paused"
+
+
+def told(record: Record, tally: Tally, context: Context, at: Instant, *, sys: bool = False) -> dict[str, Any]:
+    """The subscription as it is shown, names in the reader's @context; the @context itself is left to the caller."""
+    body = record["body"]
+    compact = context.compact
+    shown: dict[str, Any] = {"id": record["id"], "type": "Subscription"}
+    for name, value in body.items():
+        shown[name] = _SHOW.get(name, _as_given)(value, compact)
+    shown.setdefault("notificationTrigger", list(DEFAULT_TRIGGERS))
+    shown["notification"] = _told_notification(body["notification"], tally, compact)
+    shown["status"] = status(record, at)
+    source = record["context"] or CORE_URL
+    source = source[0] if isinstance(source, list) and len(source) == 1 else source
+    if isinstance(source, str):
+        shown.setdefault("jsonldContext", source)
+    if sys:
+        shown |= {key: instants.text(record[key]) for key in ("createdAt", "modifiedAt")}
+    return shown
+
+
+_Compact = Callable[[str], str]
+
+
+def _as_given(value: Any, _compact: _Compact) -> Any:
+    return value
+
+
+def _show_names(value: Any, compact: _Compact) -> Any:
+    return [name if name in ENTITY_MEMBERS else compact(name) for name in value]
+
+
+def _show_entities(value: Any, compact: _Compact) -> Any:
+    def types(text: str) -> str:
+        return text if text == "*" else TYPE_NAME.sub(lambda found: compact(found.group()), text)
+
+    return [{**selector, "type": types(selector["type"])} for selector in value]
+
+
+def _show_geo(value: Any, compact: _Compact) -> Any:
+    return {**value, "geoproperty": compact(value["geoproperty"])} if "geoproperty" in value else value
+
+
+def _show_instant(value: Any, _compact: _Compact) -> Any:
+    return instants.text(value)
+
+
+_SHOW: Final[dict[str, Callable[[Any, _Compact], Any]]] = {
+    "entities": _show_entities,
+    "watchedAttributes": _show_names,
+    "attributes": _show_names,
+    "pick": _show_names,
+    "omit": _show_names,
+    "geoQ": _show_geo,
+    "expiresAt": _show_instant,
+}
+
+
+def _told_notification(note: Mapping[str, Any], tally: Tally, compact: _Compact) -> dict[str, Any]:
+    shown = {name: _SHOW.get(name, _as_given)(value, compact) for name, value in note.items()}
+    if tally.ok is not None:
+        shown["status"] = "ok" if tally.ok else "failed"
+    counts = {"timesSent": tally.times_sent, "timesFailed": tally.times_failed, "changesLost": tally.lost}
+    shown |= {name: count for name, count in counts.items() if count}
+    moments = {
+        "lastNotification": tally.last_notification,
+        "lastSuccess": tally.last_success,
+        "lastFailure": tally.last_failure,
+    }
+    return shown | {name: instants.text(at) for name, at in moments.items() if at is not None}

@@ -1,0 +1,363 @@
+"""Questions about entities: GET /entities, GET /entities/{id}, and POST queries.
+
+Each handler reads the question from an address or a body, narrows it to what the actor may read, hands it to the broker
+and dresses what came of it. The past (temporal) asks with the same words.
+Source: ETSI GS CIM 009 clauses 5.7.1, 5.7.2, 6.4, 6.5, 6.23 (POST query), 6.3.10 (paging), 4.21, 4.23.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace as replace_in
+from typing import Any, Final
+
+import orjson
+
+from shahar.model import access, linking, ordering, render
+from shahar.model import query as q
+from shahar.model.context import Context
+from shahar.model.entity import Doc, check_uri
+from shahar.model.linking import Join
+from shahar.model.render import View
+from shahar.services.broker import Page
+from shahar.values.bounds import PAGE_LIMIT, PAGE_OFFSET
+from shahar.values.errors import Invalid, NotCarried, NotFound
+from shahar.web.exchange import GEO_JSON, JSON, LD_JSON, Params, Request, Response
+from shahar.web.ngsild.negotiate import (
+    LATER,
+    accepted,
+    check_id,
+    context_of,
+    join_of,
+    object_of,
+    reply,
+    view_of,
+)
+
+
+async def retrieve(request: Request) -> Response:
+    """GET /entities/{id}. Flat with nothing linked is the entity itself, as the official cases want it, and not a list
+    of one."""
+    kind = accepted(request, JSON, LD_JSON, GEO_JSON)
+    entity_id = check_id(request.args[0])
+    context = await context_of(request)
+    join = join_of(request.params)
+    view = view_of(request, context, levels=join.levels if join else 0)
+    geometry = _geometry(request, context, kind)
+    types = _types(request, context)
+    request.params.flag("local")
+    request.params.done(LATER)
+    doc = await request.parts.broker.get(request.tenant, entity_id)
+    access.demand(request.actor, access.Target("read", "entities", request.tenant, tuple(doc["type"])))
+    if not q.matches_types(types, doc["type"]):
+        raise NotFound(f"entity {entity_id} is of another type", field="type")
+    if view.attrs and view.attrs.isdisjoint(doc["attrs"]):
+        raise NotFound(f"entity {entity_id} has none of the attributes asked for", field="attrs")
+    found = await shown(request, [doc], view, join, geometry)
+    if not found:
+        raise NotFound(f"entity {entity_id} has none of the members asked for", field="pick")
+    if geometry and join and join.form == "flat":
+        return reply(request, kind, context, _collection(found))
+    return reply(request, kind, context, found if len(found) > 1 else found[0])
+
+
+async def find(request: Request) -> Response:
+    """GET /entities."""
+    kind = accepted(request, JSON, LD_JSON, GEO_JSON)
+    context = await context_of(request)
+    return await answer_query(request, kind, context, query_of(request, context))
+
+
+async def answer_query(request: Request, kind: str, context: Context, query: q.Query) -> Response:
+    """A page of entities for a query that was read from an address or a body."""
+    params = request.params
+    join = join_of(params)
+    levels = join.levels if join else 0
+    view = view_of(request, context, levels=levels)
+    query = replace_in(query, attrs=tuple(sorted(view.attrs)))
+    if q.linked_depth(query.q) > levels:
+        rule = "join=inline or join=flat, with a joinLevel as deep as the braces"
+        raise Invalid("q asks about entities that are not asked for", field="q", rule=rule)
+    order = order_of(params, context)
+    geometry = _geometry(request, context, kind)
+    limit = params.number("limit", 20, 0, PAGE_LIMIT)
+    offset = params.number("offset", 0, 0, PAGE_OFFSET)
+    count = params.flag("count")
+    if not params.flag("local"):
+        check_selective(query)
+    params.done(LATER)
+    if limit == 0 and not count:
+        raise Invalid("a limit of 0 needs count=true", field="limit", rule="ETSI GS CIM 009 clause 6.3.10")
+    query = readable(request, picked(query, view))
+    page = await request.parts.broker.find(
+        request.tenant, query, limit=limit + 1 if limit else 0, offset=offset, count=count, at=request.at, order=order
+    )
+    headers = page_headers(request, page, limit, offset)
+    found = await shown(request, page.docs[:limit], view, join, geometry)
+    return reply(request, kind, context, _collection(found) if geometry else found, headers)
+
+
+async def shown(
+    request: Request, docs: list[Doc], view: View, join: Join | None, geometry: str
+) -> list[dict[str, Any]]:
+    """The entities as they are answered, as Features when `geometry` names a GeoProperty, with what they lead to within
+    or behind them.
+
+    An entity of which nothing is left is left out (clause 4.21).
+    """
+    seen = [(doc, view) for doc in docs]
+    if join is not None:
+        linked = await request.parts.broker.linked(request.tenant, docs, view, join, allowed(request))
+        if join.form == "inline":
+            seen = [(doc, view) for doc in linking.embed(docs, view, join, linked)]
+        else:
+            seen += linked.behind
+    if geometry:
+        found = [render.feature(doc, under, geometry) for doc, under in seen]
+    else:
+        found = [render.entity(doc, under) for doc, under in seen]
+    return [one for one in found if one]
+
+
+def _collection(features: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"type": "FeatureCollection", "features": features}
+
+
+def _geometry(request: Request, context: Context, kind: str) -> str:
+    """The GeoProperty that is to be the geometry; empty when the answer is not GeoJSON, of which alone it may be asked
+    (5.7.1.4)."""
+    name = request.params.take("geometryProperty")
+    if kind == GEO_JSON:
+        return context.expand(name or "location")
+    if name is not None:
+        raise Invalid("only GeoJSON has a geometry", field="geometryProperty", rule=f"Accept: {GEO_JSON}")
+    return ""
+
+
+# -- what is asked ----------------------------------------------------------------------------------------------------
+
+
+def _types(request: Request, context: Context) -> q.Node | None:
+    text = request.params.take("type")
+    return q.parse_types(text, context.expand) if text else None
+
+
+def order_of(params: Params, context: Context) -> ordering.Order:
+    """The order that the entities are wanted in (clause 4.23); empty: any."""
+    text, origin, geometry = params.take("orderBy"), params.take("orderFrom"), params.take("orderGeometry")
+    return ordering.parse(text, context.expand, origin, geometry) if text else ()
+
+
+def picked(query: q.Query, view: View) -> q.Query:
+    """The query, narrowed to entities that have one of the members picked, so that pages are counted as they are
+    shown."""
+    if not view.pick or not view.pick.isdisjoint({"id", "type"}):
+        return query
+    if "scope" not in view.pick:
+        return replace_in(query, attrs=tuple(sorted(view.pick)))
+    some: list[q.Node] = [q.ScopeIs((), below=True), *(q.Exists(q.Path(iri)) for iri in sorted(view.pick - {"scope"}))]
+    one = some[0] if len(some) == 1 else q.Or(tuple(some))
+    return replace_in(query, q=q.And((query.q, one)) if query.q else one)
+
+
+def check_selective(query: q.Query) -> None:
+    """Refuse a question for everything (clause 5.7.2.4): one of type, attrs, q, geo, id, scope must narrow it."""
+    if not (query.types or query.attrs or query.q or query.geo or query.ids or query.id_pattern or query.scope):
+        raise Invalid(
+            "a query needs one of type, attrs, q, georel, id, idPattern, scopeQ",
+            field="query",
+            rule="ETSI GS CIM 009 clause 5.7.2.4",
+        )
+
+
+def readable(request: Request, query: q.Query) -> q.Query:
+    """The query, narrowed to the types that the actor may read, its followed relationships too."""
+    types = allowed(request)
+    if types is None:
+        return query
+    condition = linking.within(query.q, types) if query.q else None
+    return replace_in(query, types=q.And((query.types, types)) if query.types else types, q=condition)
+
+
+def allowed(request: Request) -> q.Node | None:
+    """The types that the actor may read, None: all; Forbidden when there are none."""
+    types = access.readable_types(request.actor, "entities", request.tenant)
+    if types is None:
+        return None
+    if not types:
+        access.demand(request.actor, access.Target("read", "entities", request.tenant))
+    return q.TypeIs(types[0]) if len(types) == 1 else q.Or(tuple(q.TypeIs(kind) for kind in types))
+
+
+def query_of(request: Request, context: Context) -> q.Query:
+    """The question that an address asks; `attrs` is left to the view."""
+    params = request.params
+    ids = params.names("id")
+    for entity_id in ids:
+        check_uri(entity_id, "id")
+    pattern = params.take("idPattern")
+    condition = params.take("q")
+    scope = params.take("scopeQ")
+    values = _expanded(params)
+    return q.Query(
+        ids=tuple(ids),
+        id_pattern=q.parse_id_pattern(pattern) if pattern else None,
+        types=_types(request, context),
+        q=q.parse_q(condition, context.expand, expand_values=values) if condition else None,
+        scope=q.parse_scope(scope) if scope else None,
+        geo=_geo(
+            params.take("georel"),
+            params.take("geometry"),
+            params.take("coordinates"),
+            params.take("geoproperty"),
+            context,
+        ),
+    )
+
+
+def _expanded(params: Params) -> list[str]:
+    """The attributes of expandValues; jsonKeys needs nothing done, for values are compared as they came
+    (model/query)."""
+    params.names("jsonKeys")
+    return params.names("expandValues")
+
+
+def _geo(rel: Any, geometry: Any, coordinates: Any, name: Any, context: Context) -> q.Geo | None:
+    if rel is None and geometry is None and coordinates is None:
+        return None
+    for field, value in (("georel", rel), ("geometry", geometry), ("coordinates", coordinates)):
+        if value is None:
+            raise Invalid(f"a geo query needs {field}", field=field, rule="ETSI GS CIM 009 clause 4.10")
+    return q.parse_geo(rel, geometry, coordinates, context.expand(name or "location"))
+
+
+# -- pages ------------------------------------------------------------------------------------------------------------
+
+
+def page_headers(request: Request, page: Page, limit: int, offset: int) -> list[tuple[bytes, bytes]]:
+    """Total and the addresses of the pages before and behind (clause 6.3.10)."""
+    headers: list[tuple[bytes, bytes]] = []
+    if page.total is not None:
+        headers.append((b"ngsild-results-count", str(page.total).encode()))
+    if request.method != "GET":
+        return headers
+    if limit and len(page.docs) > limit:
+        headers.append((b"link", _page_link(request, limit, offset + limit, "next")))
+    if limit and offset:
+        headers.append((b"link", _page_link(request, limit, max(0, offset - limit), "prev")))
+    return headers
+
+
+def _page_link(request: Request, limit: int, offset: int, rel: str) -> bytes:
+    kept = [
+        part
+        for part in request.headers.get(":query", "").split("&")
+        if part and part.partition("=")[0] not in {"limit", "offset"}
+    ]
+    address = "&".join([*kept, f"limit={limit}", f"offset={offset}"])
+    return f'<{request.path}?{address}>; rel="{rel}"; type="{JSON}"'.encode()
+
+
+# -- POST query -------------------------------------------------------------------------------------------------------
+
+
+_READ_FROM_BODY: Final = frozenset({"type", "@context", "entities", "q", "geoQ", "scopeQ", "temporalQ"})
+_LISTS: Final = ("attrs", "pick", "omit", "datasetId", "containedBy")
+_TEXTS: Final = ("lang", "join", "geometryProperty", "expandValues", "jsonKeys")
+_ORDERING: Final = {"collation": "collation", "geometry": "orderGeometry"}
+
+
+async def post_query(request: Request) -> Response:
+    """POST /entityOperations/query (clause 6.23)."""
+    kind = accepted(request, JSON, LD_JSON, GEO_JSON)
+    body = object_of(request)
+    context = await context_of(request, body)
+    if body.get("type") != "Query":
+        raise Invalid("the body's type is Query", field="type", rule="ETSI GS CIM 009 clause 5.2.23")
+    from_body(request, body)
+    return await answer_query(request, kind, context, query_in(body, context, _expanded(request.params)))
+
+
+def from_body(request: Request, body: dict[str, Any]) -> None:
+    """Members of a Query document that an address gives as parameters are moved to the parameters (clause 5.2.23)."""
+    for name, value in body.items():
+        if name in _LISTS:
+            request.params.put(name, _listed(name, value))
+        elif name in _TEXTS:
+            request.params.put(name, _text(body, name))
+        elif name == "joinLevel" and isinstance(value, int):
+            request.params.put(name, str(value))
+        elif name == "ordering" and isinstance(value, dict):
+            _ordering_from(request, value)
+        elif name not in _READ_FROM_BODY:
+            request.params.put(name, "given in the body")
+
+
+def _listed(name: str, value: Any) -> str:
+    listed = value if isinstance(value, list) else [value]
+    if not all(isinstance(part, str) and part for part in listed) or not listed:
+        raise Invalid(f"{name} is a list of names", field=name, rule="ETSI GS CIM 009 clause 5.2.23")
+    return ",".join(listed)
+
+
+def _ordering_from(request: Request, wanted: dict[str, Any]) -> None:
+    """The members of OrderingParams (5.2.43) as parameters."""
+    request.params.put("orderBy", _listed("orderBy", wanted.get("orderBy")))
+    if "coordinates" in wanted:
+        request.params.put("orderFrom", orjson.dumps(wanted["coordinates"]).decode())
+    for name, param in _ORDERING.items():
+        if name in wanted:
+            request.params.put(param, _text(wanted, name))
+
+
+def query_in(body: dict[str, Any], context: Context, values: Sequence[str] = ()) -> q.Query:
+    """The question that a Query document asks (clause 5.2.23); `values`: the attributes of expandValues."""
+    selectors = body.get("entities", [])
+    if (
+        not isinstance(selectors, list)
+        or not all(isinstance(one, dict) for one in selectors)
+        or ("entities" in body and not selectors)
+    ):
+        raise Invalid("entities is a list of selectors", field="entities", rule="ETSI GS CIM 009 clause 5.2.33")
+    geo = body.get("geoQ") or {}
+    if not isinstance(geo, dict):
+        raise Invalid("geoQ is an object", field="geoQ", rule="ETSI GS CIM 009 clause 5.2.13")
+    base: Doc = {
+        "q": q.parse_q(_text(body, "q"), context.expand, expand_values=values) if "q" in body else None,
+        "scope": q.parse_scope(_text(body, "scopeQ")) if "scopeQ" in body else None,
+        "geo": _geo(geo.get("georel"), geo.get("geometry"), geo.get("coordinates"), geo.get("geoproperty"), context),
+    }
+    return q.Query(**base, **_selectors([_selector(one, context) for one in selectors]))
+
+
+def _selectors(listed: list[dict[str, Any]]) -> dict[str, Any]:
+    """Several selectors as one, where that says the same: ids of one type each, or types alone; NotCarried for
+    others."""
+    if len(listed) < 2:
+        return listed[0] if listed else {}
+    types = [one["types"] for one in listed]
+    joined: q.Node = types[0] if all(kind == types[0] for kind in types) else q.Or(tuple(dict.fromkeys(types)))
+    if not any(one["ids"] or one["id_pattern"] for one in listed):
+        return {"types": joined}
+    if all(one["ids"] and one["id_pattern"] is None for one in listed) and all(kind == types[0] for kind in types):
+        return {"types": joined, "ids": tuple(entity_id for one in listed for entity_id in one["ids"])}
+    raise NotCarried("selectors that mix ids, patterns and types are not carried yet", field="entities")
+
+
+def _text(body: dict[str, Any], name: str) -> str:
+    value = body[name]
+    if not isinstance(value, str) or not value:
+        raise Invalid(f"{name} is a text", field=name, rule="a text that is not empty")
+    return value
+
+
+def _selector(one: dict[str, Any], context: Context) -> dict[str, Any]:
+    ids = one.get("id", [])
+    listed = ids if isinstance(ids, list) else [ids]
+    if "type" not in one:
+        raise Invalid("a selector needs a type", field="entities.type", rule="ETSI GS CIM 009 clause 5.2.33")
+    return {
+        "ids": tuple(check_uri(entity_id, "entities.id") for entity_id in listed),
+        "id_pattern": q.parse_id_pattern(_text(one, "idPattern")) if "idPattern" in one else None,
+        "types": q.parse_types(_text(one, "type"), context.expand),
+    }
