@@ -1,4 +1,4 @@
-"""HTTP without a library's good manners: anything can be said on a connection, and what comes back is looked at closely."""
+"""HTTP without a library's good manners: anything can be said on a connection, and what comes back is looked at."""
 
 from __future__ import annotations
 

@@ -54,9 +54,32 @@ HOME: Final = Path(__file__).parent
 
 MAY_IMPORT: Final = frozenset(
     (
-        "__future__", "array", "base64", "binascii", "bisect", "collections", "collections.abc", "dataclasses",
-        "decimal", "enum", "fractions", "functools", "hashlib", "heapq", "itertools", "json", "math", "operator",
-        "re", "statistics", "string", "struct", "types", "typing", "zlib", "shahar.kit",
+        "__future__",
+        "array",
+        "base64",
+        "binascii",
+        "bisect",
+        "collections",
+        "collections.abc",
+        "dataclasses",
+        "decimal",
+        "enum",
+        "fractions",
+        "functools",
+        "hashlib",
+        "heapq",
+        "itertools",
+        "json",
+        "math",
+        "operator",
+        "re",
+        "statistics",
+        "string",
+        "struct",
+        "types",
+        "typing",
+        "zlib",
+        "shahar.kit",
     )
 )
 """What the code of a system or an envelope may import beside its own folder: kit, and the pure part of the standard
@@ -169,8 +192,7 @@ class _Search:
 
 
 def discover(folder: Path | None = None, *, installed: bool = True) -> Found:
-    """Every system and envelope: in the tree, installed (unless told not to look), and in one more folder of systems.
-    """
+    """Every system and envelope: in the tree, installed (unless told not to look), and in one more folder of systems."""
     search = _Search()
     for file in sorted((HOME / "envelopes").glob("[!_]*.py")):
         search.fence(file.stem, str(file), partial(search.take_envelopes, f"{ENVELOPES}.{file.stem}"))
@@ -204,8 +226,7 @@ def load(system: System, folder: Path) -> Loaded:
 
 
 def read_rules(folder: Path) -> tuple[Threshold, ...]:
-    """The rules of a system's folder, none when it has no `rules.toml`; Invalid when the file is not as it should be.
-    """
+    """The rules of a system's folder, none when it has no `rules.toml`; Invalid when the file is not as it should be."""
     told = _toml(folder / "rules.toml")
     if set(told) - {"rule"} or not isinstance(told.get("rule", []), list):
         raise Invalid("rules.toml holds [[rule]] tables and nothing else", field="rules.toml", rule="[[rule]]")

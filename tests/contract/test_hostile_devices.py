@@ -1,5 +1,5 @@
-"""What no device should be, send, or try, against a real server and its MQTT server: refused, counted, kept to be looked at
-where there is something to look at, and no harm to anybody else.
+"""What no device should be, send, or try, against a real server and its MQTT server: refused, counted, kept where
+there is something to look at, and no harm to anybody else.
 """
 
 from __future__ import annotations

@@ -723,7 +723,8 @@ def test_bodies_of_100_mb_are_refused_and_leave_no_memory_behind(
     grown = city.rss_bytes() - before
     with capsys.disabled():
         print(
-            f"\nhostile: {refused} bodies of 100 MB refused in {time.monotonic() - started:.1f} s, {grown / MIB:+.1f} MiB of memory"
+            f"\nhostile: {refused} bodies of 100 MB refused in {time.monotonic() - started:.1f} s,"
+            f" {grown / MIB:+.1f} MiB of memory"
         )
     assert grown < GROWTH_BYTES
 

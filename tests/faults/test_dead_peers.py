@@ -109,26 +109,31 @@ def subscribe(city: City, port: int) -> None:
 
 def test_sick_subscribers_delay_no_healthy_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     [nobody] = free_ports(1)
-    with healthy() as first, healthy() as last, ill(b"") as hanging, ill(b"HTTP/1.1 200 OK\r\nx: y\r\n") as babbling:
-        with City(tmp_path, options=("--outbound-allow", "127.0.0.0/8")) as city:
-            subscribe(city, first.server_address[1])
-            for port in (hanging, babbling, nobody):
-                for _ in range(SICK):
-                    subscribe(city, port)
-            subscribe(city, last.server_address[1])
-            sent: dict[int, float] = {}
-            for level in range(UPDATES):
-                entity = {
-                    "id": f"urn:ngsi-ld:Probe:{level}",
-                    "type": "Probe",
-                    "level": {"type": "Property", "value": level},
-                }
-                sent[level] = time.monotonic()
-                assert city.call("POST", "/ngsi-ld/v1/entities", entity).status == 201
-                time.sleep(0.02)
-            until(lambda: len(first.got) == len(last.got) == UPDATES, 60)
-            slowest = max(one.got[level] - sent[level] for one in (first, last) for level in sent)
-            stopping_s = city.stop()
+    with (
+        healthy() as first,
+        healthy() as last,
+        ill(b"") as hanging,
+        ill(b"HTTP/1.1 200 OK\r\nx: y\r\n") as babbling,
+        City(tmp_path, options=("--outbound-allow", "127.0.0.0/8")) as city,
+    ):
+        subscribe(city, first.server_address[1])
+        for port in (hanging, babbling, nobody):
+            for _ in range(SICK):
+                subscribe(city, port)
+        subscribe(city, last.server_address[1])
+        sent: dict[int, float] = {}
+        for level in range(UPDATES):
+            entity = {
+                "id": f"urn:ngsi-ld:Probe:{level}",
+                "type": "Probe",
+                "level": {"type": "Property", "value": level},
+            }
+            sent[level] = time.monotonic()
+            assert city.call("POST", "/ngsi-ld/v1/entities", entity).status == 201
+            time.sleep(0.02)
+        until(lambda: len(first.got) == len(last.got) == UPDATES, 60)
+        slowest = max(one.got[level] - sent[level] for one in (first, last) for level in sent)
+        stopping_s = city.stop()
     with capsys.disabled():
         print(
             f"\nsick subscribers: {3 * SICK} of them; the slowest notification of the healthy ones after"

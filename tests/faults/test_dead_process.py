@@ -108,5 +108,6 @@ def test_a_process_that_dies_while_it_receives_loses_nothing(
         assert city.call("GET", "/api/devices/broken").json()["messages"] == []
     with capsys.disabled():
         print(
-            f"\nkilled while receiving: {before} of {DEVICES * EACH} were there at the next start, all {took_s:.1f} s later"
+            f"\nkilled while receiving: {before} of {DEVICES * EACH} were there at the next start,"
+            f" all {took_s:.1f} s later"
         )

@@ -20,6 +20,11 @@ from tests.running import Answer, City
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]
 
 ENTITIES = "/ngsi-ld/v1/entities"
+SUBSCRIPTION = {
+    "type": "Subscription",
+    "entities": [{"type": "Probe"}],
+    "notification": {"endpoint": {"uri": "http://192.0.2.1/"}},
+}
 WRITERS = 16
 
 
@@ -61,9 +66,9 @@ def test_a_full_disk_refuses_changes_and_still_answers_questions(tmp_path: Path)
             ("POST", "/ngsi-ld/v1/entityOperations/create", [entity(f"batch{number}", 1) for number in range(50)]),
             ("PATCH", f"{ENTITIES}/urn:ngsi-ld:Probe:kept/attrs", {LEVEL: {"type": "Property", "value": 2}}),
             ("DELETE", f"{ENTITIES}/urn:ngsi-ld:Probe:kept", None),
-            ("POST", "/ngsi-ld/v1/subscriptions", {"type": "Subscription", "entities": [{"type": "Probe"}], "notification": {"endpoint": {"uri": "http://192.0.2.1/"}}}),
+            ("POST", "/ngsi-ld/v1/subscriptions", SUBSCRIPTION),
             ("POST", "/api/keys", {"label": "a key", "role": "resident"}),
-        )  # fmt: skip
+        )
         for method, path, body in changes:
             check_refused(city.call(method, path, body))
         assert city.answered(503) == len(changes)
@@ -96,7 +101,8 @@ def test_what_was_refused_is_not_there_and_what_was_acknowledged_is(
         assert kept == {level for level, status in outcomes.items() if status == 204}
     with capsys.disabled():
         print(
-            f"\nfull disk: {len(outcomes)} updates, {full} refused and not there, {len(outcomes) - full} acknowledged and there"
+            f"\nfull disk: {len(outcomes)} updates, {full} refused and not there,"
+            f" {len(outcomes) - full} acknowledged and there"
         )
 
 

@@ -180,8 +180,8 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path, capsys: pytest.Ca
     lost = {name: len(getattr(report, name)) for name in ("lost_from_history", "lost_from_state", "never_notified")}
     with capsys.disabled():
         print(
-            f"\nkill -9: {report.rounds} rounds, {report.sent} sent, {report.acknowledged} acknowledged, in flight at the kill"
-            f" {report.in_flight} (frozen {report.freezes} times), {report.notified} notified, the last"
+            f"\nkill -9: {report.rounds} rounds, {report.sent} sent, {report.acknowledged} acknowledged, in flight at"
+            f" the kill {report.in_flight} (frozen {report.freezes} times), {report.notified} notified, the last"
             f" {report.notified_after_s:.1f} s after the last start; {lost}"
         )
     assert min(report.in_flight) >= IN_FLIGHT

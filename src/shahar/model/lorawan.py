@@ -87,8 +87,7 @@ def frame_of(address: Any, counter: Any, payload: bytes) -> str | None:
 
 
 def best_reception(receptions: Any, rssi: str, snr: str) -> tuple[float | None, float | None]:
-    """Signal strength (dBm) and signal to noise (dB) where the frame was heard loudest; None, None when nobody says.
-    """
+    """Signal strength (dBm) and signal to noise (dB) where the frame was heard loudest; None, None when nobody says."""
     told = [one for one in receptions if isinstance(one, dict)] if isinstance(receptions, list) else []
     heard = [(loud, _number(one.get(snr))) for one in told if (loud := _number(one.get(rssi))) is not None]
     return max(heard, key=lambda one: one[0]) if heard else (None, None)

@@ -164,8 +164,7 @@ def _check(name: str, title: str, devices: Mapping[str, str], lines: list[Line])
 
 @dataclass
 class _Stage:
-    """What is known while a story runs: latest measurement of an attribute by device, and the frames that were seen.
-    """
+    """What is known while a story runs: latest measurement of an attribute by device, and the frames that were seen."""
 
     catalogue: Catalogue
     samples: Mapping[str, Sample]

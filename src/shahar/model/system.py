@@ -353,8 +353,7 @@ def profile_from(row: Mapping[str, Any]) -> Profile:
 
 @dataclass(frozen=True, kw_only=True)
 class Catalogue(_Frozen):
-    """All systems and envelopes that were found and passed, with their words: handed down to whoever must know them.
-    """
+    """All systems and envelopes that were found and passed, with their words: handed down to whoever must know them."""
 
     systems: tuple[System, ...] = ()
     envelopes: tuple[Envelope, ...] = ()

@@ -179,12 +179,21 @@ class Broker:
 
 def _apply_all(tx: Tx, tenant: str, wishes: Sequence[Change], at: Instant, update: bool) -> list[Outcome]:
     outcomes: list[Outcome] = []
+    if len(wishes) > 1:
+        _foresee(tx, tenant, wishes)
     for wish in wishes:
         try:
             outcomes.append(_apply_one(tx, tenant, wish, at, update))
         except ShaharError as problem:
             outcomes.append(problem)
     return outcomes
+
+
+def _foresee(tx: Tx, tenant: str, wishes: Sequence[Change]) -> None:
+    try:
+        entities.foresee(tx, tenants.number(tx, tenant), [wish.id for wish in wishes])
+    except NotFound:
+        return  # the tenant is not there yet: neither are its entities
 
 
 def _apply_one(tx: Tx, tenant: str, wish: Change, at: Instant, update: bool = False) -> Applied:
@@ -274,8 +283,9 @@ def _tombstone(names: Mapping[str, int], pk: int, iri: str, instance: Instance, 
 
 
 def _what(types: list[str], applied: Applied, texts: list[bytes], late: list[tuple[str, Instance]]) -> bytes:
-    """The journal's account of a change: {"types", "set": {IRI: [instance]}, "gone": [[IRI, datasetId, instance as it was]], "late": {IRI:
-    [instance]}}.
+    """The journal's account of a change.
+
+    {"types", "set": {IRI: [instance]}, "gone": [[IRI, datasetId, instance as it was]], "late": {IRI: [instance]}}.
     """
     grouped: dict[str, list[orjson.Fragment]] = {}
     for (iri, _), text in zip(applied.set, texts, strict=True):

@@ -111,9 +111,10 @@ class Tx:
             self.settle()
         return self._execute(sql, bindings).fetchall()
 
-    def iterate(self, sql: str, bindings: Bindings = ()) -> Iterable[Row]:
+    def iterate(self, sql: str, bindings: Bindings = (), *, apart: bool = False) -> Iterable[Row]:
         """The rows one by one, for answers that may be long."""
-        self.settle()
+        if self._put_off and not apart:
+            self.settle()
         return self._execute(sql, bindings)
 
     def row(self, sql: str, bindings: Bindings = (), *, apart: bool = False) -> Row | None:

@@ -34,7 +34,7 @@ FOLLOWED_KEPT: Final = 1_000
 INDEXES_MAX: Final = 24
 INDEX_AFTER_ROWS: Final = 5_000
 _COMPOUND: Final = ("{v} >= '[' AND {v} < '\\'", "{v} >= '{{' AND {v} < '|'")
-"""A list or an object is extracted as its JSON text, which starts with a bracket: it stays in, for the evaluation to judge."""
+"""A list or an object is extracted as its JSON text, which starts with a bracket: it stays in, to be evaluated."""
 
 _ROWS: Final = Bulk(
     "INSERT INTO entity(pk, tenant, id, gone, multi, doc)",
@@ -49,7 +49,7 @@ _PLACE_ROWS: Final = Bulk("INSERT INTO place(pk, west, east, south, north)", 5)
 
 @dataclass(slots=True)
 class Held:
-    """An entity's row as the writer knows it; `doc` is None while the entity is deleted, `placed` says whether it holds a
+    """An entity's row as the writer knows it; `doc` is None while it is deleted, `placed` says whether it holds a
     geometry, `settled` how often the writer had settled when the row was put off (-1: it is in the file).
     """
 
@@ -79,6 +79,7 @@ class _Cache:
 
     def __init__(self, tx: Tx) -> None:
         self.tx = tx
+        self.absent: set[tuple[int, str]] = set()
         self.held: OrderedDict[tuple[int, str], Held] = OrderedDict()
         self.bytes = 0
 
@@ -92,6 +93,7 @@ class _Cache:
         old = self.held.pop(key, None)
         self.bytes += held.size - (old.size if old else 0)
         self.held[key] = held
+        self.absent.discard(key)
         while self.bytes > CACHE_BYTES:
             _, dropped = self.held.popitem(last=False)
             self.bytes -= dropped.size
@@ -109,8 +111,9 @@ def _cache(tx: Tx) -> _Cache:
 def load(tx: Tx, tenant: int, entity_id: str) -> Held | None:
     """The row of an entity, living or deleted, for the writer; None when the id was never used."""
     cache = _cache(tx)
-    found = cache.get((tenant, entity_id))
-    if found is None:
+    key = (tenant, entity_id)
+    found = cache.get(key)
+    if found is None and key not in cache.absent:
         row = tx.row(
             "SELECT pk, gone, doc FROM entity WHERE tenant = :t AND id = :id",
             {"t": tenant, "id": entity_id},
@@ -118,10 +121,29 @@ def load(tx: Tx, tenant: int, entity_id: str) -> Held | None:
         )
         if row is None:
             return None
-        doc = None if row[1] is not None else orjson.loads(row[2])
-        found = Held(row[0], doc, len(row[2]), bool(_geometries(doc)))
-        cache.put((tenant, entity_id), found)
+        found = _held(row[0], row[1], row[2])
+        cache.put(key, found)
     return found
+
+
+def foresee(tx: Tx, tenant: int, ids: Sequence[str]) -> None:
+    """Read the rows of many entities at once, before `load` asks for each; notes which ids were never used."""
+    cache = _cache(tx)
+    asked = {(tenant, entity_id) for entity_id in ids} - cache.held.keys()
+    unknown = orjson.dumps([entity_id for _, entity_id in asked]).decode()
+    rows = tx.iterate(
+        f"SELECT id, pk, gone, doc FROM entity WHERE tenant = :t AND id IN {SQLITE.listed('ids')}",
+        {"t": tenant, "ids": unknown},
+        apart=True,
+    )
+    cache.absent = asked
+    for entity_id, pk, gone, text in rows:
+        cache.put((tenant, entity_id), _held(pk, gone, text))
+
+
+def _held(pk: int, gone: Instant | None, text: str) -> Held:
+    doc = None if gone is not None else orjson.loads(text)
+    return Held(pk, doc, len(text), bool(_geometries(doc)))
 
 
 def put(tx: Tx, tenant: int, held: Held | None, entity_id: str, applied: Applied, at: Instant) -> int:
@@ -167,9 +189,10 @@ def _bury(tx: Tx, tenant: int, held: Held, entity_id: str, at: Instant) -> int:
 
 
 def _put_types(tx: Tx, tenant: int, pk: int, doc: Doc, *, new: bool) -> None:
-    wanted = {history.name(tx, kind) for kind in doc["type"]}
+    names = history.names(tx)
+    wanted = [names[kind] for kind in doc["type"]]
     if not new:  # a deleted entity keeps its types for history; one that comes again may be of others
-        kept = {"t": tenant, "pk": pk, "kept": orjson.dumps(sorted(wanted)).decode()}
+        kept = {"t": tenant, "pk": pk, "kept": orjson.dumps(wanted).decode()}
         unwanted = f"tenant = :t AND entity = :pk AND type NOT IN {SQLITE.listed('kept')}"
         for (number,) in tx.rows(f"SELECT DISTINCT type FROM entity_type WHERE {unwanted}", kept):
             tx.run(
@@ -371,7 +394,10 @@ class _Plan:
             return
         self._started = True
         west, south, east, north = geo.box
-        touching = f"p.west <= {self._bind(east)} AND p.east >= {self._bind(west)} AND p.south <= {self._bind(north)} AND p.north >= {self._bind(south)}"
+        touching = (
+            f"p.west <= {self._bind(east)} AND p.east >= {self._bind(west)}"
+            f" AND p.south <= {self._bind(north)} AND p.north >= {self._bind(south)}"
+        )
         self.source = "place p CROSS JOIN place_of o ON o.pk = p.pk CROSS JOIN entity e ON e.pk = o.entity"
         attr = self._tx.row("SELECT pk FROM name WHERE text = :text", {"text": geo.attr})
         self.conditions += [
@@ -445,7 +471,10 @@ class _Plan:
 
     def _type_test(self, node: q.Node) -> str:
         if isinstance(node, q.TypeIs):
-            return f"EXISTS (SELECT 1 FROM entity_type t WHERE t.tenant = :tenant AND t.type = {self._type(node.iri)} AND t.entity = e.pk)"
+            return (
+                "EXISTS (SELECT 1 FROM entity_type t"
+                f" WHERE t.tenant = :tenant AND t.type = {self._type(node.iri)} AND t.entity = e.pk)"
+            )
         if isinstance(node, (q.And, q.Or)):
             joint = " AND " if isinstance(node, q.And) else " OR "
             return "(" + joint.join(self._type_test(part) for part in node.parts) + ")"

@@ -116,8 +116,9 @@ def window(
     chosen = f"SELECT at, attr, dataset, kind, doc, modified_at FROM history WHERE entity = :entity AND {where}"
     if span.last is not None:
         chosen = (
-            "SELECT at, attr, dataset, kind, doc, modified_at FROM (SELECT *, row_number() OVER (PARTITION BY attr, dataset ORDER BY at DESC)"
-            f" AS rank FROM ({chosen})) WHERE rank <= :last"
+            "SELECT at, attr, dataset, kind, doc, modified_at FROM ("
+            "SELECT *, row_number() OVER (PARTITION BY attr, dataset ORDER BY at DESC) AS rank"
+            f" FROM ({chosen})) WHERE rank <= :last"
         )
         bindings["last"] = span.last
     rows = tx.iterate(
@@ -162,11 +163,12 @@ def _conditions(span: Span) -> tuple[str, dict[str, Any]]:
 
 
 def points(tx: Tx, entity: int, attr: str, start: Instant, end: Instant, limit: int) -> list[tuple[Instant, Any]]:
-    """(instant, value) of one attribute's observed default instances in [start, end), oldest first: what a chart needs."""
+    """(instant, value) of one attribute's observed default instances in [start, end), oldest first: for a chart."""
     return [
         (int(at), value)
         for at, value in tx.rows(
-            "SELECT at, json_extract(doc, '$.value') FROM history WHERE entity = :entity AND at >= :start AND at < :end AND kind = 1"
+            "SELECT at, json_extract(doc, '$.value') FROM history"
+            " WHERE entity = :entity AND at >= :start AND at < :end AND kind = 1"
             " AND attr = (SELECT pk FROM name WHERE text = :attr) AND dataset = 0 ORDER BY at LIMIT :limit",
             {"entity": entity, "attr": attr, "start": start, "end": end, "limit": limit},
         )

@@ -75,7 +75,8 @@ def place(tx: Tx, consumer: str) -> int | None:
 def passed(tx: Tx, consumer: str, seq: int) -> None:
     """Remember that `consumer` is done with everything up to `seq`."""
     tx.run(
-        "INSERT INTO consumer VALUES(:name, :seq) ON CONFLICT(name) DO UPDATE SET seq = max(consumer.seq, excluded.seq)",
+        "INSERT INTO consumer VALUES(:name, :seq)"
+        " ON CONFLICT(name) DO UPDATE SET seq = max(consumer.seq, excluded.seq)",
         {"name": consumer, "seq": seq},
     )
 

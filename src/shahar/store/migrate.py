@@ -33,12 +33,14 @@ STEPS: Final[tuple[str, ...]] = (
     CREATE INDEX entity_multi ON entity(tenant, pk) WHERE multi = 1;
     CREATE TABLE entity_type(tenant INTEGER NOT NULL, type INTEGER NOT NULL, entity INTEGER NOT NULL,
       PRIMARY KEY(tenant, type, entity)) STRICT, WITHOUT ROWID;
-    CREATE TABLE place_of(pk INTEGER PRIMARY KEY, tenant INTEGER NOT NULL, entity INTEGER NOT NULL, attr INTEGER NOT NULL) STRICT;
+    CREATE TABLE place_of(
+      pk INTEGER PRIMARY KEY, tenant INTEGER NOT NULL, entity INTEGER NOT NULL, attr INTEGER NOT NULL) STRICT;
     CREATE INDEX place_of_entity ON place_of(entity);
     CREATE VIRTUAL TABLE place USING rtree(pk, west, east, south, north);
     CREATE TABLE history(
-      entity INTEGER NOT NULL, at INTEGER NOT NULL, attr INTEGER NOT NULL, dataset INTEGER NOT NULL, kind INTEGER NOT NULL,
-      modified_at INTEGER NOT NULL, doc TEXT NOT NULL, PRIMARY KEY(entity, at, attr, dataset, kind)) STRICT, WITHOUT ROWID;
+      entity INTEGER NOT NULL, at INTEGER NOT NULL, attr INTEGER NOT NULL, dataset INTEGER NOT NULL,
+      kind INTEGER NOT NULL, modified_at INTEGER NOT NULL, doc TEXT NOT NULL,
+      PRIMARY KEY(entity, at, attr, dataset, kind)) STRICT, WITHOUT ROWID;
     CREATE TABLE journal(
       seq INTEGER PRIMARY KEY, tenant INTEGER NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL,
       what TEXT NOT NULL) STRICT;

@@ -181,7 +181,8 @@ class Application:
 
     def _route(self, scope: Scope) -> tuple[Route, tuple[str, ...]]:
         try:
-            segments = [unquote_to_bytes(segment).decode() for segment in scope["raw_path"].split(b"/")]
+            raw = scope["raw_path"].split(b"/")
+            segments = [unquote_to_bytes(one).decode() if b"%" in one else one.decode() for one in raw]
         except UnicodeDecodeError:
             raise Malformed("the address is not UTF-8", field="path") from None
         if "\0" in scope["path"]:

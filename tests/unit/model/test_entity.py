@@ -129,9 +129,8 @@ json_values = st.recursive(
 def test_whatever_comes_is_a_document_or_invalid(body: dict[str, Any], reading: Reading) -> None:
     try:
         doc = parse_entity({"type": "T", **body, "id": "urn:a:b"}, CORE, reading, entity_id="urn:a:b")
-    except (Invalid, TooLarge) as refusal:
-        assert refusal.detail
-    else:
-        if reading is CREATE:
-            shown = entity({**doc, "createdAt": 0, "modifiedAt": 0}, View(CORE))
-            assert parse_entity(shown, CORE, CREATE)["attrs"] == doc["attrs"]
+    except (Invalid, TooLarge):
+        return
+    if reading is CREATE:
+        shown = entity({**doc, "createdAt": 0, "modifiedAt": 0}, View(CORE))
+        assert parse_entity(shown, CORE, CREATE)["attrs"] == doc["attrs"]

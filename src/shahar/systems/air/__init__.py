@@ -1,5 +1,4 @@
-"""Air of a city: municipal air quality stations and the weather. What it measures and how: README.md in this folder.
-"""
+"""Air of a city: municipal air quality stations and the weather. What it measures and how: README.md in this folder."""
 
 from __future__ import annotations
 

@@ -19,9 +19,7 @@ def _measured(
     name: str, iri: str, quantity: str, unit: str, *, low: float, high: float, shown: str | None = None
 ) -> Attribute:
     title = "attribute." + name
-    return Attribute(
-        name=name, iri=iri, title=title, quantity=quantity, unit=unit, low=low, high=high, shown=shown
-    )
+    return Attribute(name=name, iri=iri, title=title, quantity=quantity, unit=unit, low=low, high=high, shown=shown)
 
 
 ROOM = Model(
