@@ -53,7 +53,7 @@ from shahar.web import devices as device_pages
 from shahar.web import docs, figures, operations, resident
 from shahar.web.application import Application, Table, pages
 from shahar.web.exchange import Parts
-from shahar.web.operations import Operations
+from shahar.web.picture import Picture
 from shahar.web.rates import Rates
 
 STATIC: Final = Path(__file__).parent / "web" / "static"
@@ -144,8 +144,8 @@ async def house(
         stack.push_async_callback(subscriptions.stop)
         consumer = await _mqtt(settings, devices, scene.now, stack)
         told = {**scene.city.settings, "mqtt_port": settings.mqtt_port}
-        live = Operations(replace(scene.city, settings=told), catalogue, broker, runner, scene.pace)
-        parts = Parts(scene.now, wall, broker, contexts, accounts, subscriptions, devices, runner, live)
+        picture = Picture(replace(scene.city, settings=told), catalogue, broker, runner, scene.pace)
+        parts = Parts(scene.now, wall, broker, contexts, accounts, subscriptions, devices, runner, picture)
         figures.register(registry, db, devices, runner, subscriptions)
         yield parts, db, consumer
 
@@ -229,7 +229,7 @@ async def run(settings: Settings, scene: Scene) -> None:
         )
         folders = {"/ops/static": STATIC / "ops", "/ops/map": STATIC / "map"}
         application = Application(parts, pages(tables, folders, registry, ready), registry, Rates())
-        server = _server(application, parts.operations.close)
+        server = _server(application, parts.picture.close)
         async with AsyncExitStack() as play:
             if scene.play is not None:
                 await play.enter_async_context(scene.play(parts.devices))

@@ -81,7 +81,7 @@ async def city(tmp_path: Path) -> AsyncIterator[City]:
         subscriptions=none,
         devices=none,
         runner=none,
-        operations=none,
+        picture=none,
     )
     app = Application(parts, no_pages, CollectorRegistry(), Rates())
     rights = [Scope("read", "entities", ""), Scope("write", "entities", "")]

@@ -62,7 +62,7 @@ async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
         subscriptions=none,
         devices=none,
         runner=none,
-        operations=none,
+        picture=none,
     )
     app = Application(parts, no_pages, CollectorRegistry(), Rates())
     rights = [Scope(act, "*") for act in ("read", "write")]

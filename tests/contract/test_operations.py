@@ -17,7 +17,7 @@ from shahar.services.broker import Broker
 from shahar.services.runner import Runner
 from shahar.store.db import Database
 from shahar.values.instants import DAY, HOUR, SECOND, Instant, parse
-from shahar.web.operations import Operations
+from shahar.web.picture import Picture
 
 pytestmark = pytest.mark.anyio
 
@@ -30,20 +30,20 @@ CATALOGUE = plugins.discover().catalogue
 
 
 @pytest.fixture
-async def ops(tmp_path: Path) -> AsyncIterator[Operations]:
+async def ops(tmp_path: Path) -> AsyncIterator[Picture]:
     """The operations centre of an empty city."""
     db = Database(tmp_path / "shahar.db")
     await db.open()
-    yield Operations(CITY, CATALOGUE, Broker(db), Runner(db, lambda: NOW), lambda: Pace(NOW, NOW))
+    yield Picture(CITY, CATALOGUE, Broker(db), Runner(db, lambda: NOW), lambda: Pace(NOW, NOW))
     await db.close()
 
 
-def of(ops: Operations, city: City = CITY, catalogue: Catalogue = CATALOGUE) -> Operations:
+def of(ops: Picture, city: City = CITY, catalogue: Catalogue = CATALOGUE) -> Picture:
     """The same store seen with another city or other systems."""
-    return Operations(city, catalogue, ops.broker, ops.runner, ops.pace)
+    return Picture(city, catalogue, ops.broker, ops.runner, ops.pace)
 
 
-async def tell(ops: Operations, entity: str, values: dict[Instant, float], name: str = "pm25", **more: Any) -> None:
+async def tell(ops: Picture, entity: str, values: dict[Instant, float], name: str = "pm25", **more: Any) -> None:
     """Readings of one attribute of one entity; `more`: its standing attributes, IRI -> instance."""
     type_ = entity.split(":")[2]
     model = CATALOGUE.model(type_)
@@ -55,12 +55,12 @@ async def tell(ops: Operations, entity: str, values: dict[Instant, float], name:
         await ops.broker.change("", Change("observe", entity, fragment), NOW)
 
 
-async def tile(ops: Operations, key: str, at: Instant = NOW) -> dict[str, Any]:
+async def tile(ops: Picture, key: str, at: Instant = NOW) -> dict[str, Any]:
     """One tile."""
     return next(one for one in await ops.tiles(at) if one["key"] == key)
 
 
-async def test_an_entity_counts_with_the_mean_of_the_window_that_ends_at_its_latest_value(ops: Operations) -> None:
+async def test_an_entity_counts_with_the_mean_of_the_window_that_ends_at_its_latest_value(ops: Picture) -> None:
     last = NOW - 3 * HOUR
     await tell(ops, STATION + "1", {last - 30 * HOUR: 1000.0, last - 12 * HOUR: 10.0, last: 40.0})
     await tell(ops, STATION + "2", {last - HOUR: 60.0, last: 70.0})
@@ -68,19 +68,19 @@ async def test_an_entity_counts_with_the_mean_of_the_window_that_ends_at_its_lat
     assert (await tile(ops, "air.above"))["value"] == 100.0
 
 
-async def test_a_daily_series_counts_with_its_latest_day_alone(ops: Operations) -> None:
+async def test_a_daily_series_counts_with_its_latest_day_alone(ops: Picture) -> None:
     await tell(ops, STATION + "1", {NOW - DAY - HOUR: 80.0, NOW - HOUR: 20.0})
     told = await tile(ops, "air.pm25")
     assert (told["value"], told["step_label"]["uz"], told["spark_hours"]) == (20.0, "Oʻrtacha", 720)
     assert [value for _, value in told["spark"]] == [80.0, 20.0]
 
 
-async def test_without_a_window_the_latest_value_alone_counts(ops: Operations) -> None:
+async def test_without_a_window_the_latest_value_alone_counts(ops: Picture) -> None:
     await tell(ops, WEATHER, {NOW - 2 * HOUR: 4.0, NOW - HOUR: 8.0}, name="temperature")
     assert (await tile(ops, "air.temperature"))["value"] == 8.0
 
 
-async def test_every_indicator_reads_the_window_that_it_declares(ops: Operations) -> None:
+async def test_every_indicator_reads_the_window_that_it_declares(ops: Picture) -> None:
     def widened(one: Indicator) -> Indicator:
         return replace(one, over_s=3 * 3600) if one.key == "temperature" else one
 
@@ -90,7 +90,7 @@ async def test_every_indicator_reads_the_window_that_it_declares(ops: Operations
     assert (await tile(told, "air.temperature"))["value"] == 6.0
 
 
-async def test_the_public_page_and_the_tile_say_the_same(ops: Operations) -> None:
+async def test_the_public_page_and_the_tile_say_the_same(ops: Picture) -> None:
     await tell(ops, STATION + "1", {NOW - 12 * HOUR: 10.0, NOW - HOUR: 30.0})
     await tell(ops, STATION + "2", {NOW - 12 * HOUR: 60.0, NOW - HOUR: 80.0})
     air = await ops.air_now()
@@ -99,7 +99,7 @@ async def test_the_public_page_and_the_tile_say_the_same(ops: Operations) -> Non
     assert [value for _, value, _, _ in air.stations] == [70.0, 20.0]
 
 
-async def test_what_is_too_old_is_stale_and_says_since_when(ops: Operations) -> None:
+async def test_what_is_too_old_is_stale_and_says_since_when(ops: Picture) -> None:
     await tell(ops, STATION + "1", {NOW - 3 * DAY: 20.0})
     told = await tile(ops, "air.pm25")
     assert (told["value"], told["state"], told["at"], told["count"], told["of"]) == (
@@ -111,14 +111,14 @@ async def test_what_is_too_old_is_stale_and_says_since_when(ops: Operations) -> 
     )
 
 
-async def test_what_was_measured_elsewhere_counts_nowhere_and_its_place_is_named(ops: Operations) -> None:
+async def test_what_was_measured_elsewhere_counts_nowhere_and_its_place_is_named(ops: Picture) -> None:
     standing = {BORROWED: {"type": "JsonProperty", "json": PLACE}}
     await tell(ops, STATION + "1", {NOW - HOUR: 20.0}, standing=standing)
     told = await tile(ops, "air.pm25")
     assert (told["value"], told["of"], told["elsewhere"]) == (None, 0, ["Grenoble, France"])
 
 
-async def test_what_is_made_up_counts_only_where_the_whole_city_is(ops: Operations) -> None:
+async def test_what_is_made_up_counts_only_where_the_whole_city_is(ops: Picture) -> None:
     standing = {SIMULATED: {"type": "Property", "value": True}}
     await tell(ops, STATION + "1", {NOW - HOUR: 20.0}, standing=standing)
     assert (await tile(ops, "air.pm25"))["value"] is None
@@ -137,7 +137,7 @@ async def test_what_is_made_up_counts_only_where_the_whole_city_is(ops: Operatio
         ("2027-06-11T19:00:00Z", True),
     ],
 )
-async def test_a_season_without_readings_is_named_by_the_citys_calendar(ops: Operations, at: str, told: bool) -> None:
+async def test_a_season_without_readings_is_named_by_the_citys_calendar(ops: Picture, at: str, told: bool) -> None:
     note = {"uz": "yilning bu vaqti uchun maʼlumot yoʻq"}
     season = {"from": "12-15", "to": "06-11", "note": note}
     await tell(ops, WEATHER, {})
@@ -148,7 +148,7 @@ async def test_a_season_without_readings_is_named_by_the_citys_calendar(ops: Ope
     assert (shown["state"], shown["note"]) == ("nodata", note if told else None)
 
 
-async def test_an_object_speaks_the_words_of_its_systems_scale(ops: Operations) -> None:
+async def test_an_object_speaks_the_words_of_its_systems_scale(ops: Picture) -> None:
     await tell(ops, STATION + "1", {NOW - HOUR: 60.0})
     shown = ops.object((await ops.docs())[0], NOW)
     assert shown is not None
@@ -163,7 +163,7 @@ async def test_an_object_speaks_the_words_of_its_systems_scale(ops: Operations) 
     [(600 * SECOND, 100, 24), (6 * HOUR, 100, 168), (DAY, 60, 720), (DAY, 2, 720), (HOUR, 0, 24)],
 )
 async def test_a_chart_without_a_wish_is_as_short_as_makes_a_line(
-    ops: Operations, every: int, count: int, hours: int
+    ops: Picture, every: int, count: int, hours: int
 ) -> None:
     await tell(ops, STATION + "1", {NOW - number * every: 20.0 for number in range(count)})
     told = await ops.chart(STATION + "1", "pm25", None, NOW)
@@ -172,7 +172,7 @@ async def test_a_chart_without_a_wish_is_as_short_as_makes_a_line(
     assert asked["hours"] == 12
 
 
-async def test_an_object_that_is_gone_is_told_as_gone(ops: Operations) -> None:
+async def test_an_object_that_is_gone_is_told_as_gone(ops: Picture) -> None:
     await tell(ops, STATION + "1", {NOW: 20.0})
     await tell(ops, STATION + "2", {NOW: 20.0})
     await ops.broker.change("", Change("delete", STATION + "2"), NOW)
@@ -181,7 +181,7 @@ async def test_an_object_that_is_gone_is_told_as_gone(ops: Operations) -> None:
     assert told["gone"] == [STATION + "2"]
 
 
-async def test_a_chart_says_on_which_side_of_its_limit_it_is_good(ops: Operations) -> None:
+async def test_a_chart_says_on_which_side_of_its_limit_it_is_good(ops: Picture) -> None:
     room = "urn:ngsi-ld:IndoorEnvironmentObserved:1"
     await tell(ops, room, {NOW: 17.0}, name="temperature")
     told = await ops.chart(room, "temperature", None, NOW)

@@ -1,8 +1,10 @@
-"""What a city is to those who look at it: names, place, units beside it, and where its clock stands. Pure data.
+"""What a city is to those who look at it: names, place, units beside it, where its clock stands, and what its objects
+say of themselves. Pure.
 
 `Pace` is the reading of a clock that may be a demo's own: main makes it, pages show it.
 The attributes below are the house's own words on where a value comes from; a number leaves the house only with its
-source.
+source. The readers at the end take one thing out of an entity document and raise nothing: what is not there is None,
+empty, or 0 for an instant.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from shahar.model.entity import Doc, Instance
 from shahar.model.system import own
 from shahar.values.instants import Instant
 
@@ -24,6 +27,11 @@ SOURCE: Final = own("source")
 """Property text: who measured or computed it."""
 ORIGINAL: Final = own("originalObservedAt")
 """Sub-attribute, Property ISO text: the instant at which a replayed value was really measured."""
+
+LOCATION: Final = "https://uri.etsi.org/ngsi-ld/location"
+MODEL_NAME: Final = "https://smartdatamodels.org/name"
+"""What an object is called where nobody gave it a NAME."""
+MODEL_SOURCE: Final = "https://smartdatamodels.org/source"
 
 Words = Mapping[str, str]
 """Language tag -> text; at least "uz"."""
@@ -67,3 +75,53 @@ class Pace:
     live: bool = True
     label: str = "wall"
     start: Instant | None = None
+
+
+# -- what an entity document says of itself
+# ---------------------------------------------------------------------------------------
+
+
+def first(doc: Doc, iri: str) -> Instance | None:
+    """The default instance of an attribute."""
+    listed: list[Instance] | None = doc["attrs"].get(iri)
+    return listed[0] if listed else None
+
+
+def member(doc: Doc, iri: str, name: str) -> Any:
+    """One member of an attribute's default instance: "value", "json", "observedAt"."""
+    instance = first(doc, iri)
+    return instance.get(name) if instance else None
+
+
+def observed(doc: Doc, iri: str) -> Instant:
+    """When the attribute was last observed; 0 when it never was."""
+    return int(member(doc, iri, "observedAt") or 0)
+
+
+def name_of(doc: Doc) -> dict[str, str]:
+    """The name in its languages; the end of the id where there is none."""
+    instance = first(doc, NAME) or first(doc, MODEL_NAME)
+    if instance is None:
+        return {"uz": doc["id"].rpartition(":")[2]}
+    found = instance.get("languageMap", instance.get("value"))
+    return found if isinstance(found, dict) else {"uz": str(found)}
+
+
+def source_of(doc: Doc) -> str:
+    """Who measured or computed what the object says."""
+    found = member(doc, SOURCE, "value") or member(doc, MODEL_SOURCE, "value")
+    return str(found) if found else ""
+
+
+def point_of(doc: Doc) -> tuple[float, float] | tuple[None, None]:
+    """Longitude and latitude (degrees, WGS 84) of an object that stands at a point."""
+    place = first(doc, LOCATION)
+    if place is None or place["type"] != "GeoProperty" or place["value"]["type"] != "Point":
+        return None, None
+    lon, lat = place["value"]["coordinates"][:2]
+    return lon, lat
+
+
+def number(value: Any) -> float | None:
+    """A value that can be drawn and reckoned with; None for a truth, a word, an object."""
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None

@@ -44,7 +44,7 @@ class Server:
 
 async def show(request: Request) -> Response:
     """The page in the reader's language."""
-    face: Face = request.scope["shahar.parts"].operations
+    face: Face = request.scope["shahar.parts"].picture
     actor: Actor = request.scope["shahar.actor"]
     language = words.language_of(request)
     port = face.city.settings.get("mqtt_port", MQTT_PORT)

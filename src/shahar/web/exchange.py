@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from shahar.services.runner import Runner
     from shahar.services.subscriptions import Subscriptions
     from shahar.values.instants import Instant
-    from shahar.web.operations import Operations
+    from shahar.web.picture import Picture
 
 JSON: Final = "application/json"
 LD_JSON: Final = "application/ld+json"
@@ -48,7 +48,7 @@ class Parts:
     subscriptions: Subscriptions
     devices: Devices
     runner: Runner
-    operations: Operations
+    picture: Picture
 
 
 class Params:

@@ -30,7 +30,7 @@ _CLOCKS_DIFFER: Final = 2 * MINUTE
 
 async def home(request: Request) -> Response:
     """The page of the city in the reader's language."""
-    face: Face = request.scope["shahar.parts"].operations
+    face: Face = request.scope["shahar.parts"].picture
     actor: Actor = request.scope["shahar.actor"]
     language, pace = words.language_of(request), face.pace()
     shut = not may(actor, Target("read", "ops")).allowed

@@ -124,7 +124,7 @@ def air(*values: float, age_s: int = 8 * 3600, of: int | None = None) -> AirNow:
 
 @dataclass
 class Face:
-    """Who knows the figures of this city: as much of `Operations` as the pages ask for."""
+    """Who knows the figures of this city: as much of `Picture` as the pages ask for."""
 
     now: AirNow | None
     city: City = CITY
@@ -155,7 +155,7 @@ def application(face: Face, actor: access.Actor = access.PUBLIC) -> ASGIApp:
     inner = Starlette(routes=[Route(path, endpoint, methods=list(methods)) for methods, path, endpoint, _ in tables])
 
     async def outer(scope: Scope, receive: Receive, send: Send) -> None:
-        scope["shahar.actor"], scope["shahar.parts"] = actor, SimpleNamespace(operations=face)
+        scope["shahar.actor"], scope["shahar.parts"] = actor, SimpleNamespace(picture=face)
         await inner(scope, receive, send)
 
     return outer

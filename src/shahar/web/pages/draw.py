@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import orjson
-import shapely
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
 
 WIDTH: Final = 340.0
 HEIGHT: Final = 104.0
@@ -119,6 +121,8 @@ def outlines(path: Path = OUTLINES) -> Outlines | None:
         return None
     features = orjson.loads(path.read_bytes())["features"]
     codes = [str(feature["properties"]["soato"]) for feature in features]
+    import shapely  # it takes 0.15 s to import, and only this page asks for it
+
     shapes = [shapely.from_geojson(orjson.dumps(feature["geometry"])) for feature in features]
     thin = shapely.coverage_simplify(shapes, THIN_DEGREES)
     west, south, east, north = shapely.total_bounds(thin)
@@ -129,9 +133,9 @@ def outlines(path: Path = OUTLINES) -> Outlines | None:
     return Outlines(drawn.width, drawn.height, paths, west, north, per_lon, per_lat)
 
 
-def _path(shape: shapely.Geometry, drawn: Outlines) -> str:
+def _path(shape: BaseGeometry, drawn: Outlines) -> str:
     text = []
-    for part in shapely.get_parts(shape):
+    for part in getattr(shape, "geoms", (shape,)):
         for ring in (part.exterior, *part.interiors):
             text.append("M" + " ".join(f"{x:g} {y:g}" for x, y in (drawn.place(*at[:2]) for at in ring.coords)) + "z")
     return "".join(text)

@@ -62,7 +62,7 @@ class AirNow:
 
 
 class Face(Protocol):
-    """Who knows the city's figures; `web/operations.Operations` is one."""
+    """Who knows the city's figures; `web/picture.Picture` is one."""
 
     city: City
     catalogue: Catalogue

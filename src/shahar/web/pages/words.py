@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import ROUND_HALF_UP, Context, Decimal
 from gettext import c2py
 from pathlib import Path
 from types import MappingProxyType
@@ -46,6 +47,8 @@ _NO_BREAK: Final = "\u00a0"
 _MINUS: Final = "\u2212"
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
 _CLOCKS_DIFFER_S: Final = 90
+_HALF_UP: Final = Context(prec=400, rounding=ROUND_HALF_UP)
+"""Rounds as browsers do, so that / and /ops say the same; room for the digits of any float."""
 
 
 @dataclass(frozen=True)
@@ -144,11 +147,12 @@ def lowered(text: str, language: str) -> str:
 
 def number(value: float, language: str, decimals: int | None = None) -> str:
     """`1 234 567,8` with spaces that do not break; in English `1,234,567.8`. Without `decimals` as many as tell
-    something: none from 100 on, one from 10 on, else two.
+    something: none from 100 on, one from 10 on, else two. A half goes away from zero.
     """
     if decimals is None:
         decimals = 0 if float(value).is_integer() or abs(value) >= 100 else 1 if abs(value) >= 10 else 2
-    whole, _, part = f"{abs(value):.{decimals}f}".partition(".")
+    rounded = Decimal(abs(value)).quantize(Decimal(10) ** -decimals, context=_HALF_UP)
+    whole, _, part = f"{rounded:f}".partition(".")
     english = language == "en"
     text = _THOUSANDS.sub("," if english else _NO_BREAK, whole)
     if part.rstrip("0"):
