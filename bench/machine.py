@@ -66,6 +66,16 @@ def describe(folder: Path) -> dict[str, Any]:
     }
 
 
+def sentence(machine: dict[str, Any]) -> str:
+    """What `describe` found, as it is printed first."""
+    fsync = machine["fsync_ms"]
+    return (
+        f"fsync {fsync['median']:.2f} ms (median of {FSYNCS}, p95 {fsync['p95']:.2f});"
+        f" {machine['cores']} cores of {machine['processor']}, Python {machine['python']},"
+        f" a million empty turns {machine['reference_ms']:.0f} ms; load {machine['load_1_min']:.1f}."
+    )
+
+
 def cpu_s(pid: int | str = "self") -> float:
     """Seconds of processor time that a process has used, user and system, all its threads (resolution 10 ms)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -1,9 +1,10 @@
 """One frozen record of settings, from three places with one name each: option `--mqtt-port`, `SHAHAR_MQTT_PORT`,
 `mqtt_port` in shahar.toml.
 
-Promises: an option wins over the environment, the environment over the file, the file over the default; an unknown name
-is an error that names the nearest known one; a value of the wrong kind says which. `SHAHAR_TEST_*` belongs to the tests
-and is passed over. Refuses: settings that change while we run; secrets on the command line.
+Promises: an option wins over the environment, the environment over the file, the file over the default; an unknown
+name is an error that names the nearest known one; a value of the wrong kind says which. `SHAHAR_TEST_*` belongs to
+the tests and is passed over.
+Refuses: settings that change while we run; secrets on the command line.
 """
 
 from __future__ import annotations
@@ -105,8 +106,10 @@ def settings(
 
 def _from_file(file: Path) -> dict[str, Any]:
     try:
-        table = tomllib.loads(file.read_text())
-    except tomllib.TOMLDecodeError as problem:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise Invalid(f"{file} cannot be read: {problem.strerror}", field="config") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise Invalid(f"{file} is not TOML: {problem}", field=str(file)) from None
     for key in table:
         check_name(key, f"{key} in {file}")

@@ -19,11 +19,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO, cast
 
 import structlog
 import uvicorn
@@ -45,13 +46,14 @@ from shahar.services.credentials import new_local_secret
 from shahar.services.devices import Devices
 from shahar.services.runner import Runner
 from shahar.services.subscriptions import Subscriptions
-from shahar.store.db import Database
+from shahar.store.db import Database, owned
 from shahar.values.errors import Invalid, NotFound, ShaharError, Unavailable
 from shahar.values.instants import Instant
 from shahar.web import accounts as account_pages
 from shahar.web import devices as device_pages
 from shahar.web import docs, figures, operations, resident
 from shahar.web.application import Application, Table, pages
+from shahar.web.connection import counting
 from shahar.web.exchange import Parts
 from shahar.web.picture import Picture
 from shahar.web.rates import Rates
@@ -142,11 +144,11 @@ async def house(
         await runner.start()
         stack.push_async_callback(runner.stop)
         stack.push_async_callback(subscriptions.stop)
-        consumer = await _mqtt(settings, devices, scene.now, stack)
+        consumer, counts = await _mqtt(settings, devices, scene.now, stack)
         told = {**scene.city.settings, "mqtt_port": settings.mqtt_port}
         picture = Picture(replace(scene.city, settings=told), catalogue, broker, runner, scene.pace)
         parts = Parts(scene.now, wall, broker, contexts, accounts, subscriptions, devices, runner, picture)
-        figures.register(registry, db, devices, runner, subscriptions)
+        figures.register(registry, db, devices, runner, subscriptions, counts)
         yield parts, db, consumer
 
 
@@ -173,12 +175,12 @@ def _context_table(file: Path | None) -> dict[str, Path]:
 
 async def _mqtt(
     settings: Settings, devices: Devices, now: Callable[[], Instant], stack: AsyncExitStack
-) -> Consumer | None:
+) -> tuple[Consumer | None, dict[str, Counter[str]]]:
     """The MQTT server unless a broker is named or it is off, and our consumer of it; devices are let in when it
     listens.
     """
     if settings.mqtt == "off":
-        return None
+        return None, {}
     nats = None
     if settings.mqtt == "embedded":
         nats = NatsServer(
@@ -206,7 +208,7 @@ async def _mqtt(
 
         devices.admit = admit
         await admit(devices.logins())
-    return consumer
+    return consumer, {"messages": consumer.counts} | ({"refused": nats.refusals} if nats else {})
 
 
 async def run(settings: Settings, scene: Scene) -> None:
@@ -268,14 +270,14 @@ def _server(application: Application, ending: Callable[[], None]) -> uvicorn.Ser
     server = _Server(
         uvicorn.Config(
             application,
-            http="httptools",
+            http=counting(application.refused),
+            ws="none",
             loop="uvloop",
             lifespan="off",
             access_log=False,
-            log_level="warning",
+            log_level="error",
             timeout_graceful_shutdown=STOP_S,
             timeout_keep_alive=30,
-            h11_max_incomplete_event_size=65_536,
             server_header=False,
         )
     )
@@ -354,7 +356,7 @@ async def make_key(settings: Settings, wish: argparse.Namespace) -> str:
     """A key or a one-time link, made by the running server or, when none runs on this folder, in its store."""
     body = {"label": wish.label, "role": wish.role, "tenant": wish.tenant}
     local = settings.data / "local.key"
-    if local.exists():
+    if local.exists() and owned(settings.data / "shahar.db"):
         base, secret = local.read_text().split()
         try:
             return await asyncio.to_thread(_ask, base, secret, wish.link, body, wish.days)
@@ -459,6 +461,24 @@ def _command(given: argparse.Namespace) -> int:
     return 0
 
 
+class _Stderr:
+    """Where log lines go. One that cannot be written (the disk is full, nobody reads any more) is lost: a log line must
+    not undo the act that it tells of.
+    """
+
+    def write(self, text: str) -> int:
+        try:
+            return sys.stderr.write(text)
+        except (OSError, ValueError):
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            return
+
+
 def _log(level: str) -> None:
     structlog.configure(
         processors=[
@@ -468,7 +488,7 @@ def _log(level: str) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Stderr())),
         cache_logger_on_first_use=True,
     )
 

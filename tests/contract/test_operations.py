@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import replace
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from shahar import plugins
 from shahar.model.change import Change
 from shahar.model.city import BORROWED, SIMULATED, City, Pace
+from shahar.model.entity import Doc
 from shahar.model.system import Catalogue, Indicator
 from shahar.services.broker import Broker
 from shahar.services.runner import Runner
 from shahar.store.db import Database
 from shahar.values.instants import DAY, HOUR, SECOND, Instant, parse
+from shahar.web import picture as picture_room
+from shahar.web.indicators import Indicators
 from shahar.web.picture import Picture
 
 pytestmark = pytest.mark.anyio
@@ -187,3 +192,80 @@ async def test_a_chart_says_on_which_side_of_its_limit_it_is_good(ops: Picture) 
     told = await ops.chart(room, "temperature", None, NOW)
     assert (told["limit"], told["limit_kind"]) == (18, "min")
     assert (await ops.chart(room, "relativeHumidity", None, NOW))["limit_kind"] is None
+
+
+@dataclass
+class Sitting:
+    """Streams of one picture, read beat by beat; `wall` is the real clock, set by the test."""
+
+    picture: Picture
+    wall: Instant
+    made: int = 0
+
+    async def next_of(self, stream: AsyncIterator[bytes], name: str) -> Any:
+        """The document of the next event of a name."""
+        async for event in stream:
+            head, _, rest = event.partition(b"\n")
+            if head == b"event: " + name.encode():
+                return orjson.loads(rest.removeprefix(b"data: "))
+        raise AssertionError(f"the stream ended without {name}")
+
+
+@pytest.fixture
+async def sitting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sitting]:
+    """A running city whose streams beat fast, and count how often tiles are computed."""
+    monkeypatch.setattr(picture_room, "BATCH_S", 0.01)
+    db = Database(tmp_path / "shahar.db")
+    await db.open()
+    runner = Runner(db, lambda: NOW)
+    await runner.start()
+    made = Picture(CITY, CATALOGUE, Broker(db), runner, lambda: Pace(NOW, sitting.wall))
+    sitting = Sitting(made, NOW)
+    tiles = Indicators.tiles
+
+    async def counted(self: Indicators, docs: Sequence[Doc], at: Instant) -> list[dict[str, Any]]:
+        sitting.made += 1
+        return await tiles(self, docs, at)
+
+    monkeypatch.setattr(Indicators, "tiles", counted)
+    yield sitting
+    made.close()
+    await runner.stop()
+    await db.close()
+
+
+def pm25(told: dict[str, Any]) -> float | None:
+    """The value of one tile among those of an event."""
+    value: float | None = next(one["value"] for one in told["tiles"] if one["key"] == "air.pm25")
+    return value
+
+
+async def test_open_streams_share_the_tiles(sitting: Sitting) -> None:
+    streams = [sitting.picture.events() for _ in range(5)]
+    for stream in streams:
+        await sitting.next_of(stream, "clock")
+    await tell(sitting.picture, STATION + "1", {NOW: 20.0})
+    told = await asyncio.gather(*(sitting.next_of(stream, "tiles") for stream in streams))
+    assert sitting.made == 1
+    assert told == [told[0]] * 5
+
+
+async def test_a_change_after_the_tiles_of_a_second_is_told_in_the_next(sitting: Sitting) -> None:
+    stream, other = sitting.picture.events(), sitting.picture.events()
+    for one in (stream, other):
+        await sitting.next_of(one, "clock")
+    await tell(sitting.picture, STATION + "1", {NOW - HOUR: 20.0})
+    while pm25(await sitting.next_of(stream, "tiles")) != 20.0:
+        sitting.wall += SECOND
+    made = sitting.made
+    await tell(sitting.picture, STATION + "1", {NOW: 40.0})
+    changed = await sitting.next_of(stream, "objects")
+    assert [one["id"] for one in changed["objects"]] == [STATION + "1"]
+    for _ in range(5):
+        await sitting.next_of(stream, "clock")
+    assert sitting.made == made  # the second is not over
+    sitting.wall += SECOND
+    assert pm25(await sitting.next_of(stream, "tiles")) == 30.0
+    while pm25(await sitting.next_of(other, "tiles")) != 30.0:
+        pass
+    assert sitting.made == made + 1

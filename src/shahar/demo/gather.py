@@ -1,9 +1,10 @@
 """Make the demo's data files from the collected sources: `python -m shahar.demo.gather FOLDER`.
 
-FOLDER holds `admin`, `air-tashkent` and `lorawan-campusiot` as their publishers gave them (each data/*/SOURCE.md names
-repository, path and commit). Not used when the demo runs.
+FOLDER holds `admin`, `air-tashkent` and `lorawan-campusiot` as their publishers gave them (each data/*/SOURCE.md
+names repository, path and commit). Not used when the demo runs.
 Promises: the same input gives the same files, byte for byte with the same zlib; values are copied as text, never
-computed. Does not: choose values; leave a day or a message out but for the reasons told in data/*/SOURCE.md.
+computed.
+Does not: choose values; leave a day or a message out but for the reasons told in data/*/SOURCE.md.
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
 Read: `dev_eui`, `payload` (base64), `port`, `reported_at` (milliseconds: when the hotspot reported the frame),
 `devaddr` and `fcnt` (the frame), `hotspots` (rssi, snr), `decoded.payload` when the console had a decoder. A device
-whose frame is not confirmed sends it again with the same counter; in the 12 614 messages of the Tour Perret device
-1 983 are such repetitions, three minutes apart and up to half an hour in all. Ignored: positions, costs, routing
-metadata. Source: the messages of CampusIoT/datasets (ODbL).
+whose frame is not confirmed sends it again with the same counter; in the 12 614 messages of the Tour Perret device 1
+983 are such repetitions, three minutes apart and up to half an hour in all. Ignored: positions, costs, routing
+metadata.
+Source: the messages of CampusIoT/datasets (ODbL).
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@
 
 The instant is `at` or `observedAt`: ISO 8601 with a zone, or a number of seconds since 1970 (milliseconds from 10^11
 on). Without one the arrival counts. The values are the member `values` when it is an object, else all other members.
-`device` is only needed where the transport does not know who speaks. Does not: guess at lists, nested values, or other
-names for the instant.
+`device` is only needed where the transport does not know who speaks.
+Does not: guess at lists, nested values, or other names for the instant.
 """
 
 from __future__ import annotations

@@ -2,10 +2,12 @@
 
 For: every write of the platform, from a single PATCH to a batch or a device's reading, so that history, journal and
 notifications follow from one list. Documents are never altered in place: what changed is copied, what did not is
-shared. Promises: `set` and `gone` name exactly the instances that differ from before (a repeat of the same reading
-gives neither); createdAt of an instance survives its updates; `modifiedAt` never goes backwards within an entity. Does
-not: read or write anything; decide who may. Source: ETSI GS CIM 009 clauses 5.6.1 to 5.6.6, 5.6.17 to 5.6.19, 5.5.11
-(partial update), 5.5.12 (merge patch, RFC 7396).
+shared.
+Promises: `set` and `gone` name exactly the instances that differ from before (a repeat of the same reading gives
+neither); createdAt of an instance survives its updates; `modifiedAt` never goes backwards within an entity.
+Does not: read or write anything; decide who may.
+Source: ETSI GS CIM 009 clauses 5.6.1 to 5.6.6, 5.6.17 to 5.6.19, 5.5.11 (partial update), 5.5.12 (merge patch, RFC
+7396).
 """
 
 from __future__ import annotations

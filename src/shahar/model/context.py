@@ -1,10 +1,11 @@
 """JSON-LD @context compiled once to two lookup tables: short name -> IRI and IRI -> short name.
 
 For: expanding and compacting names at the price of a dictionary lookup (a JSON-LD processor takes 1-3 ms a request,
-this 6 us). Promises: the tables agree with a JSON-LD 1.1 processor for term definitions, prefixes, @vocab, nested and
-imported contexts, which tests hold against PyLD; the core @context is applied last and wins (ETSI GS CIM 009 clause
-5.5.7). Does not: fetch anything (`wanted` says which addresses are missing; services/contexts.py gets them); look into
-scoped contexts (`@context` inside a term definition changes names inside values only, and values are opaque here).
+this 6 us).
+Promises: the tables agree with a JSON-LD 1.1 processor for term definitions, prefixes, @vocab, nested and imported
+contexts, which tests hold against PyLD; the core @context is applied last and wins (ETSI GS CIM 009 clause 5.5.7).
+Does not: fetch anything (`wanted` says which addresses are missing; services/contexts.py gets them); look into scoped
+contexts (`@context` inside a term definition changes names inside values only, and values are opaque here).
 Source: https://www.w3.org/TR/json-ld11-api/ sections 4.1 and 4.2; ETSI GS CIM 009 clauses 4.4, 5.5.7.
 """
 

@@ -7,8 +7,9 @@ with `createdAt` and `modifiedAt` set by model/change.py. Default instances stan
 concise or simplified is the same document afterwards.
 
 Promises: raises Invalid or TooLarge naming the field, and nothing else, whatever JSON it is given; a document that it
-returns can be rendered. Does not: know the current state; fetch an @context; keep createdAt, modifiedAt, deletedAt or instanceId of
-a caller. Source: ETSI GS CIM 009 clauses 4.5.1 to 4.5.4, 5.2.4 to 5.2.8; concise representation 4.5.1; null as
+returns can be rendered.
+Does not: know the current state; fetch an @context; keep createdAt, modifiedAt, deletedAt or instanceId of a caller.
+Source: ETSI GS CIM 009 clauses 4.5.1 to 4.5.4, 5.2.4 to 5.2.8; concise representation 4.5.1; null as
 "urn:ngsi-ld:null" 4.5.0.
 """
 

@@ -15,9 +15,11 @@ uplink, decoded values and entity attributes that it must yield. A story (`stori
     22:11   expect bay temperature absent
 
 Hours count from midnight of `day` in UTC and may pass 24. Alarms and deadlines join the language with the issues that
-bring them. Promises: pure; the same story always ends the same; a failed expectation names its line, what was expected
-and what is. Does not: replace the store: it keeps the latest value by instant of measurement, whatever the order of
-arrival, and drops a frame told again, as the platform does, so that a system's writer can see both without one.
+bring them.
+Promises: pure; the same story always ends the same; a failed expectation names its line, what was expected and what
+is.
+Does not: replace the store: it keeps the latest value by instant of measurement, whatever the order of arrival, and
+drops a frame told again, as the platform does, so that a system's writer can see both without one.
 """
 
 from __future__ import annotations

@@ -12,10 +12,11 @@ Does not: decode, judge or keep a message; publish; promise an order between a m
 they have no instant, and a live one has come before. Memory is bounded: when `queue` messages wait, those of QoS 0 are
 dropped and counted, and one of QoS 1 makes us leave, and take from the broker again what we had not acknowledged.
 
-On gmqtt: brokers use their packet identifiers anew on each connection, so that an acknowledgement which came late could
-hit another message; therefore each connection is a client object of its own, which never reconnects by itself. It
-acknowledges when the on_message coroutine returns, so one that must not acknowledge returns after the connection is
-closed. Sources: MQTT 3.1.1 (OASIS, 2014) clauses 3.1.2.4 (session), 4.3.2 (QoS 1), 4.4 (delivery again), 4.6 (order).
+On gmqtt: brokers use their packet identifiers anew on each connection, so that an acknowledgement which came late
+could hit another message; therefore each connection is a client object of its own, which never reconnects by itself.
+It acknowledges when the on_message coroutine returns, so one that must not acknowledge returns after the connection
+is closed.
+Sources: MQTT 3.1.1 (OASIS, 2014) clauses 3.1.2.4 (session), 4.3.2 (QoS 1), 4.4 (delivery again), 4.6 (order).
 """
 
 from __future__ import annotations

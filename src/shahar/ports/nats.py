@@ -17,8 +17,8 @@ acknowledged and its device sends it again later), keep devices that share a cli
 id carries a random part.
 
 The server's own files, all in the home folder: server.conf, users.conf (bcrypt hashes), consumer.secret, server.pid,
-server.log, server.err, jetstream/. Sources: MQTT 3.1.1 (OASIS, 2014) clauses 3.1, 3.2 and 3.3.5; the documentation of
-nats-server 2.15, its part on MQTT.
+server.log, server.err, jetstream/.
+Sources: MQTT 3.1.1 (OASIS, 2014) clauses 3.1, 3.2 and 3.3.5; the documentation of nats-server 2.15, its part on MQTT.
 """
 
 from __future__ import annotations

@@ -235,7 +235,10 @@ async def _bounded(answer: ClientResponse, most: int, url: str) -> bytes:
 
 def _place(url: str) -> str:
     """The host of an address, for a message: what stands behind it may be a secret."""
-    return urlsplit(url).netloc.rpartition("@")[2][:200]
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2][:200] or "the address"
+    except ValueError:
+        return "the address"
 
 
 def _short(problem: BaseException) -> str:

@@ -4,8 +4,9 @@ its kin.
 Promises: an answer of `apply` means that document, history and journal row are durable together; a batch is one
 transaction whose members succeed or fail each for itself; a tenant is made on first use by a change that creates;
 rights are the caller's to check (web and ports ask model/access before they come here; `types` of a query may already
-be narrowed to what the actor may read). Does not: speak HTTP or SQL; know who asks; read the clock (`at` is an
-argument). Source: ETSI GS CIM 009 clauses 5.6, 5.7.
+be narrowed to what the actor may read).
+Does not: speak HTTP or SQL; know who asks; read the clock (`at` is an argument).
+Source: ETSI GS CIM 009 clauses 5.6, 5.7.
 """
 
 from __future__ import annotations

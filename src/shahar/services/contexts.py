@@ -1,9 +1,10 @@
 """User @contexts: fetched once, kept, compiled, and handed out as tables.
 
-Promises: a request that names a known context waits for nobody; one address is fetched once at a time however many ask;
-what was fetched outlives a restart; the core contexts are built in and never fetched. A table of local files
-(`--contexts`) stands in for the network below the cache, so that a context that was forgotten is read again. Does not:
-open sockets (`fetch` is given to it); compile (model/context). Source: ETSI GS CIM 009 clauses 5.13, 6.3.5.
+Promises: a request that names a known context waits for nobody; one address is fetched once at a time however many
+ask; what was fetched outlives a restart; the core contexts are built in and never fetched. A table of local files
+(`--contexts`) stands in for the network below the cache, so that a context that was forgotten is read again.
+Does not: open sockets (`fetch` is given to it); compile (model/context).
+Source: ETSI GS CIM 009 clauses 5.13, 6.3.5.
 """
 
 from __future__ import annotations
@@ -81,6 +82,9 @@ class Contexts:
     async def _document(self, address: str, at: Instant) -> Source:
         if address in self._documents:
             return self._documents[address]
+        if not address.startswith(("http://", "https://")) and address not in self.table:
+            rule = "an http or https address"
+            raise Invalid(f"{address!r:.200} is not the address of an @context", field="@context", rule=rule)
         underway = self._underway.get(address)
         if underway is None:
             underway = self._underway[address] = asyncio.ensure_future(self._bring(address, at))
@@ -96,7 +100,9 @@ class Contexts:
                 else await asyncio.wait_for(self.fetch(address), CONTEXT_S)
             )
         except (ShaharError, OSError, TimeoutError) as problem:
-            raise ContextUnavailable(f"@context {address} could not be read: {problem}", field="@context") from problem
+            raise ContextUnavailable(
+                f"@context {address:.200} could not be read: {problem}", field="@context"
+            ) from problem
         document = _context_in(raw, address)
         self._documents[address] = document
         await self.db.write(lambda tx: _keep(tx, address, document, at))

@@ -205,6 +205,13 @@ class _Slots:
     line: deque[Lane] = field(default_factory=deque)
 
 
+@dataclass(slots=True)
+class _Place:
+    """One place under way; it moves to the slow ones when its endpoint does not answer."""
+
+    slots: _Slots
+
+
 class Deliveries:
     """Moves the queues: decides what may go now, sends it, and keeps count."""
 
@@ -272,7 +279,7 @@ class Deliveries:
                     slots.line.append(lane)
                 return
             slots.busy += 1
-            self.spawn(self._deliver(lane, lane.take(index), slots))
+            self.spawn(self._deliver(lane, lane.take(index), _Place(slots)))
 
     def spawn(self, work: Any) -> None:
         """Let a coroutine run until `stop`."""
@@ -315,8 +322,9 @@ class Deliveries:
 
     # -- one delivery -------------------------------------------------------------------------------------------
 
-    async def _deliver(self, lane: Lane, batch: list[Item], slots: _Slots) -> None:
-        started = asyncio.get_running_loop().time()
+    async def _deliver(self, lane: Lane, batch: list[Item], place: _Place) -> None:
+        loop = asyncio.get_running_loop()
+        started, overdue = loop.time(), loop.call_later(SLOW_S, self._overdue, lane, place)
         now = self._now()
         self.left(lane, now)
         try:
@@ -330,10 +338,21 @@ class Deliveries:
             else:
                 self._refused(lane, batch, now, problem)
         else:
-            self._delivered(lane, batch, now, asyncio.get_running_loop().time() - started)
+            self._delivered(lane, batch, now, loop.time() - started)
         finally:
-            slots.busy -= 1
-        self._after(lane, slots)
+            overdue.cancel()
+            place.slots.busy -= 1
+        self._after(lane, place.slots)
+
+    def _overdue(self, lane: Lane, place: _Place) -> None:
+        """An endpoint that hangs gives its place back to those who answer, and waits among the slow ones, which may
+        for a while be more than they should.
+        """
+        fast, slow = self._slots[False], self._slots[True]
+        lane.slow = True
+        if place.slots is fast:
+            fast.busy, slow.busy, place.slots = fast.busy - 1, slow.busy + 1, slow
+            self._serve_line(fast)
 
     def _after(self, lane: Lane, slots: _Slots) -> None:
         self.dirty[lane.key] = lane
@@ -342,6 +361,9 @@ class Deliveries:
         if not lane.live and len(lane.waiting) <= NOTIFICATION_QUEUE // 2:
             self.hungry.set()
         self.pump(lane)
+        self._serve_line(slots)
+
+    def _serve_line(self, slots: _Slots) -> None:
         while slots.line and slots.busy < slots.most:
             other = slots.line.popleft()
             other.in_line = False

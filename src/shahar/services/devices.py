@@ -4,8 +4,8 @@
 
 Promises: `take` returns only when the readings are durable, or raises CallerFault when the message is broken: then it
 is counted and kept in a bounded list (`broken`), and stops nothing. A frame told twice is kept once, also across a
-restart (its counter is remembered in the readings' own transaction); a reading told twice is one row of history. Does
-not: listen on sockets; sign devices in (the MQTT server does, by `logins`; HTTP by accounts).
+restart (its counter is remembered in the readings' own transaction); a reading told twice is one row of history.
+Does not: listen on sockets; sign devices in (the MQTT server does, by `logins`; HTTP by accounts).
 """
 
 from __future__ import annotations

@@ -23,7 +23,8 @@ Promises
 Refuses: a second SQLite library in the process (two libraries on one file corrupt it: POSIX locks are dropped on
 close); work that awaits; queries that do not end within their time (TooComplex).
 
-Source: https://www.sqlite.org/wal.html. What was measured: docs/speed.md.
+Source: https://www.sqlite.org/wal.html.
+What was measured: docs/speed.md.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ CHECKPOINT_PAGES: Final = 1_000
 WAL_RESTART_PAGES: Final = 65_536
 TELL_WITHIN_S: Final = 0.02
 ROWS_PUT_OFF: Final = 8_192
-_TOGETHER: Final = (64, 8, 1)
+_TOGETHER: Final = (512, 64, 8, 1)
 """Rows of one statement: few enough forms to be remembered by the connection, long enough to be worth one."""
 
 
@@ -205,6 +206,18 @@ def _translate(problem: apsw.Error) -> ShaharError:
     return OurFault(f"the store failed: {problem}")
 
 
+def owned(path: Path) -> bool:
+    """Whether a process owns the database file at `path` now."""
+    try:
+        with path.with_suffix(".lock").open("r") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 @dataclass(slots=True)
 class Database:
     """The store's one door to its file.
@@ -227,7 +240,6 @@ class Database:
     _listeners: list[Callable[[], None]] = field(default_factory=list)
     _untold: list[_Job] = field(default_factory=list)
     _lock: Any = None
-    _commit: Callable[[apsw.Connection], None] | None = None
 
     async def open(self) -> None:
         """Take the file, bring its schema up to date, start the threads. Unavailable when another process owns it."""
@@ -397,10 +409,7 @@ class Database:
         self._try_together(connection, tx, [job])
 
     def _make_durable(self, connection: apsw.Connection) -> None:
-        if self._commit is not None:  # a planted fault of the tests; see tests/faults
-            self._commit(connection)
-        else:
-            connection.execute("COMMIT")
+        connection.execute("COMMIT")
 
     def _undo(self, connection: apsw.Connection, tx: Tx) -> None:
         tx.memory.clear()

@@ -1,10 +1,10 @@
 """The present state: one document row an entity, its types, its places; found by a query tree.
 
 Promises: `find` answers exactly what model/query's evaluation says, page by page in a stable order (the order of
-creation): SQL narrows, the evaluation decides, and SQL alone answers only what it can decide exactly (types, ids). Does
-not: decide who may; write history or the journal. What narrows: ids; types; geometry by the R*Tree (its order is forced
-with CROSS JOIN: the type index first is 50 times slower); equality and ranges of attributes that have an index on
-demand (an index on every attribute would cost three quarters of the write rate).
+creation): SQL narrows, the evaluation decides, and SQL alone answers only what it can decide exactly (types, ids).
+Does not: decide who may; write history or the journal. What narrows: ids; types; geometry by the R*Tree (its order is
+forced with CROSS JOIN: the type index first is 50 times slower); equality and ranges of attributes that have an index
+on demand (an index on every attribute would cost three quarters of the write rate).
 """
 
 from __future__ import annotations

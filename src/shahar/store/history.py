@@ -1,10 +1,11 @@
 """Attribute instances over time.
 
 One row for each instance: entity, instant (observedAt where it has one, else the moment of the change), attribute,
-dataset, kind. The table is clustered by entity and instant, so the readings of one update share a page. Promises: a
-reading told twice is kept once (same entity, attribute, dataset, observedAt: the later telling corrects the earlier);
-the order of arrival does not matter; a deletion leaves a tombstone. Does not: seal days into the lake, downsample
-(issue "two engines"); know names' meaning. Source: ETSI GS CIM 009 clauses 4.5.6, 4.11 (temporal query), 5.7.3.
+dataset, kind. The table is clustered by entity and instant, so the readings of one update share a page.
+Promises: a reading told twice is kept once (same entity, attribute, dataset, observedAt: the later telling corrects
+the earlier); the order of arrival does not matter; a deletion leaves a tombstone.
+Does not: seal days into the lake, downsample (issue "two engines"); know names' meaning.
+Source: ETSI GS CIM 009 clauses 4.5.6, 4.11 (temporal query), 5.7.3.
 """
 
 from __future__ import annotations

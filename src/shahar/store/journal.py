@@ -3,7 +3,8 @@
 For: everything that happens as a consequence (notifications, alarms, the live stream) is read from here by a consumer
 that remembers its place, so that nothing is dropped between a write and those whom it concerns, restart or not.
 Promises: `seq` rises by one without a gap and is never used again; rows are kept until every consumer has passed them
-and for `KEEP_S` at least. Does not: decide who consumes, or when.
+and for `KEEP_S` at least.
+Does not: decide who consumes, or when.
 """
 
 from __future__ import annotations

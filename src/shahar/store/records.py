@@ -2,7 +2,8 @@
 
 One table holds them all, keyed by kind, tenant and key; a kind's shape is known to the service that owns it. Each put
 and drop writes its journal row in the same transaction, unless the kind is private housekeeping (`journal=False`:
-last-used stamps, sessions). Does not: validate; hold secrets in the clear (services store digests).
+last-used stamps, sessions).
+Does not: validate; hold secrets in the clear (services store digests).
 """
 
 from __future__ import annotations

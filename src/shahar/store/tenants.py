@@ -9,6 +9,7 @@ from __future__ import annotations
 from shahar.store.db import Tx
 from shahar.values.errors import NoTenant
 from shahar.values.instants import Instant
+from shahar.values.names import check_tenant
 
 
 def number(tx: Tx, name: str) -> int:
@@ -27,6 +28,7 @@ def make(tx: Tx, name: str, at: Instant) -> int:
     try:
         return number(tx, name)
     except NoTenant:
+        check_tenant(name)
         tx.run("INSERT INTO tenant(name, made_at) VALUES(:name, :at)", {"name": name, "at": at})
         return number(tx, name)
 

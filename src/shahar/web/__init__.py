@@ -1,1 +1,1 @@
-"""Floor 4b: HTTP. It reads requests, asks services, writes answers; it speaks no SQL and decides no change's meaning."""
+"""Floor 4b: HTTP. It reads requests, asks services, writes answers; it speaks no SQL and decides nothing."""

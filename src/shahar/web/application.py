@@ -3,15 +3,14 @@
     observe (count, time, log)  ->  identify  ->  rates  ->  route  ->  right  ->  body  ->  handler  ->  problem
     (errors become answers)
 
-Promises: every request is counted once and answered once, whatever happens inside; a body is read only after its sender
-is known and allowed, and never beyond its bound; an error of a handler cannot stop the server. Does not: know what a
-handler does. Pages and streams are Starlette's, under the same order.
+Promises: every request is counted once and answered once, whatever happens inside; a body is read only after its
+sender is known and allowed, and never beyond its bound; an error of a handler cannot stop the server.
+Does not: know what a handler does. Pages and streams are Starlette's, under the same order.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +33,7 @@ from shahar.model import access
 from shahar.model.access import Act, Target
 from shahar.values import bounds
 from shahar.values.errors import Malformed, NotFound, ShaharError, TooLarge, Unauthenticated, Unavailable, WrongMethod
+from shahar.values.names import TENANT
 from shahar.web import problem, session
 from shahar.web.exchange import Params, Parts, Request, Response
 from shahar.web.rates import Rates
@@ -48,7 +48,6 @@ Endpoint = Callable[[StarletteRequest], Awaitable[StarletteResponse]]
 Table = Sequence[tuple[Sequence[str], str, Endpoint, tuple[Act, str] | None]]
 
 HOT_PREFIXES: Final = ("/ngsi-ld/", "/intake/")
-_TENANT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,62}", re.ASCII)
 LEFT: Final = 499
 """How a request is counted whose sender left before it was answered."""
 
@@ -107,6 +106,10 @@ class Application:
             pass
         finally:
             self._count(status, perf_counter() - started)
+
+    def refused(self, status: int) -> None:
+        """Count what was refused before it was a request."""
+        self._count(status, 0.0)
 
     def _count(self, status: int, seconds: float) -> None:
         child = self._by_status.get(status)
@@ -220,7 +223,7 @@ def _tenant(headers: dict[str, str]) -> str:
     name = headers.get("ngsild-tenant", "")
     if name in {"", "default"}:
         return ""
-    if not _TENANT.fullmatch(name):
+    if not TENANT.fullmatch(name):
         raise Malformed(
             f"{name!r:.80} is not a tenant's name", field="NGSILD-Tenant", rule="letters, digits, _ . - and at most 63"
         )

@@ -48,6 +48,10 @@ def device_from(body: Any, context: Context) -> Device:
     for name in ("identifier", "tenant"):
         if not isinstance(body.get(name, ""), str) or len(body.get(name, "")) > 64:
             raise Invalid(f"{name} is a short text", field=name, rule="at most 64 characters")
+        if not body.get(name, "").isprintable():
+            raise Invalid(f"{name} has a character that cannot be printed", field=name, rule="printable characters")
+    if not isinstance(body.get("through", False), bool):
+        raise Invalid("through is true or false", field="through", rule="true or false")
     attributes = body.get("attributes", {})
     if not isinstance(attributes, dict):
         raise Invalid("attributes is an object", field="attributes", rule="NGSI-LD attributes")
@@ -69,9 +73,11 @@ def _devices(request: Request) -> Devices:
 
 async def add(request: Request) -> Response:
     """POST /api/devices."""
-    body = await request.body()
-    if len(body) > FORM_BYTES:
-        raise TooLarge("the body is too large", field="body", rule=f"at most {FORM_BYTES} bytes")
+    body = bytearray()
+    async for chunk in request.stream():  # never more than the bound in memory, whatever is announced
+        body += chunk
+        if len(body) > FORM_BYTES:
+            raise TooLarge("the body is too large", field="body", rule=f"at most {FORM_BYTES} bytes")
     try:
         told = orjson.loads(body)
     except orjson.JSONDecodeError as problem:

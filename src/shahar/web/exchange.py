@@ -1,8 +1,10 @@
 """One request and its answer on the hot path, as plain records over raw ASGI.
 
 For: /ngsi-ld/v1 and /intake, where a framework's request object would cost a third of the time. Pages and streams are
-Starlette's. Promises: a body is read whole and bounded before anyone sees it; parameters are decoded once, and one that
-no one asked for is refused. Source: ASGI 3.0; ETSI GS CIM 009 clause 6.3.
+Starlette's.
+Promises: a body is read whole and bounded before anyone sees it; parameters are decoded once, and one that no one
+asked for is refused.
+Source: ASGI 3.0; ETSI GS CIM 009 clause 6.3.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry
@@ -28,8 +29,15 @@ class Store(Protocol):
 class _Figures(Collector):
     """Reads the parts' counters when it is asked."""
 
-    def __init__(self, db: Store, devices: Devices) -> None:
-        self.db, self.devices = db, devices
+    def __init__(
+        self,
+        db: Store,
+        devices: Devices,
+        runner: Runner,
+        subscriptions: Subscriptions,
+        mqtt: Mapping[str, Counter[str]],
+    ) -> None:
+        self.db, self.devices, self.runner, self.subscriptions, self.mqtt = db, devices, runner, subscriptions, mqtt
 
     def collect(self) -> Iterator[Metric]:
         """Every figure as it stands now."""
@@ -45,10 +53,26 @@ class _Figures(Collector):
         for outcome, count in sorted(self.devices.counts.items()):
             messages.add_metric([outcome], count)
         yield messages
+        lag = GaugeMetricFamily("shahar_journal_lag", "Rows that a consumer has not passed", labels=["consumer"])
+        for consumer, rows in sorted(self.runner.lag().items()):
+            lag.add_metric([consumer], rows)
+        yield lag
+        waiting = self.subscriptions.waiting()
+        yield GaugeMetricFamily("shahar_notifications_waiting", "Changes that wait for a subscriber", waiting)
+        for name, counts in self.mqtt.items():
+            told = CounterMetricFamily(f"shahar_mqtt_{name}", f"MQTT: {name} by kind", labels=["kind"])
+            for kind, count in sorted(counts.items()):
+                told.add_metric([kind], count)
+            yield told
 
 
 def register(
-    registry: CollectorRegistry, db: Store, devices: Devices, _runner: Runner, _subscriptions: Subscriptions
+    registry: CollectorRegistry,
+    db: Store,
+    devices: Devices,
+    runner: Runner,
+    subscriptions: Subscriptions,
+    mqtt: Mapping[str, Counter[str]],
 ) -> None:
-    """Put the parts' figures on a registry."""
-    registry.register(_Figures(db, devices))
+    """Put the parts' figures on a registry. `mqtt`: name -> counts by kind of what the MQTT rooms count."""
+    registry.register(_Figures(db, devices, runner, subscriptions, mqtt))

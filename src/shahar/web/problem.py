@@ -2,8 +2,8 @@
 knows status codes.
 
 Promises: an error of the house keeps its sentence, field and rule; anything else is Broken, is logged once with its
-place, and tells the caller nothing of our insides. Source: RFC 7807; ETSI GS CIM 009 clauses 5.5.2 and 6.3.2 (error
-types and their status codes).
+place, and tells the caller nothing of our insides.
+Source: RFC 7807; ETSI GS CIM 009 clauses 5.5.2 and 6.3.2 (error types and their status codes).
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from shahar.values.errors import Invalid, Malformed, NotAcceptable, NotCarried, 
 from shahar.web.exchange import GEO_JSON, JSON, LD_JSON, MERGE_JSON, Params, Request, Response
 
 LINK_REL: Final = "http://www.w3.org/ns/json-ld#context"
-_LINK: Final = re.compile(r'<([^>]*)>((?:\s*;\s*[A-Za-z*]+\s*=\s*(?:"[^"]*"|[^\s;,"]+))*)')
+_LINK: Final = re.compile(r'<([^<>]*)>((?:\s*;\s*[A-Za-z*]+\s*=\s*(?:"[^"]*"|[^\s;,"]+))*)')
 _FORMS: Final[dict[str, Form]] = {
     "normalized": "normalized",
     "concise": "concise",

@@ -1,8 +1,8 @@
 """The past: GET /temporal/entities and GET /temporal/entities/{id}.
 
-Carried: timerel, timeAt, endTimeAt, timeproperty, lastN, temporalValues, and the selectors of a query. Aggregation and
-temporal writing are the standard's and come with the whole of it; they answer NotCarried until then. Source: ETSI GS
-CIM 009 clauses 4.11, 5.7.3, 5.7.4, 6.18, 6.19.
+Carried: timerel, timeAt, endTimeAt, timeproperty, lastN, temporalValues, and the selectors of a query. Aggregation
+and temporal writing are the standard's and come with the whole of it; they answer NotCarried until then.
+Source: ETSI GS CIM 009 clauses 4.11, 5.7.3, 5.7.4, 6.18, 6.19.
 """
 
 from __future__ import annotations
