@@ -65,10 +65,9 @@ def _told(name: str, written: dict[str, float] | None, told: load.Figures) -> di
 
 
 def _line(one: dict[str, float]) -> str:
-    return (
-        "; ".join(
-            f"{kind}: {one[f'{kind}_per_s']:.0f} entities/s, {one[f'{kind}_us']:.0f} us; raw {one[f'{kind}_raw_per_s']:.0f}/s: {one[f'{kind}_of_raw']:.0%}"
-            for kind in ("create", "replace")
-        )
-        + f"; one client alone creates {one['create_alone_per_s']:.0f}/s"
-    )
+    told = [
+        f"{kind}: {one[f'{kind}_per_s']:.0f} entities/s, {one[f'{kind}_us']:.0f} us;"
+        f" raw {one[f'{kind}_raw_per_s']:.0f}/s, {one[f'{kind}_raw_us']:.0f} us: {one[f'{kind}_of_raw']:.0%}"
+        for kind in ("create", "replace")
+    ]
+    return "; ".join([*told, f"one client alone creates {one['create_alone_per_s']:.0f}/s"])

@@ -1,6 +1,7 @@
 """The few statistics that the measures use; pure.
 
-Promises: a percentile is a value that was measured (nearest rank), never one made up between two; nothing is dropped as an outlier.
+Promises: a percentile is a value that was measured (nearest rank), never one made up between two; nothing is dropped
+as an outlier.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def median(values: Sequence[float]) -> float:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest measured value that `percent` per cent of the values do not exceed. ValueError when there is none."""
+    """The smallest measured value that `percent` per cent of the values do not exceed; ValueError for no values."""
     if not values:
         raise ValueError("no values")
     if not 0 <= percent <= 100:
@@ -69,7 +70,7 @@ class Goal:
         return {
             "goal": self.text,
             "measured": rounded(self.measured),
-            "bound": f"{'<=' if self.most else '>='} {rounded(self.bound)}",
+            "bound": f"{'<=' if self.most else '>='} {rounded(self.bound):g}",
             "applies": self.applies,
             "met": self.met,
         }

@@ -1,8 +1,9 @@
-"""The load generator: a process of its own that sends prepared bytes over kept-alive connections and times the answers.
+"""The load generator: a process of its own that sends prepared bytes over kept-alive connections and times the
+answers.
 
-It runs as `python -m bench.load`, reads a plan as JSON from its input, tells `begin` and `end` around the counted time (so that the
-parent can read the server's clocks there), and then its figures as JSON. It spends about 12 us a request, on the same cores as the
-server: its own processor time is told too.
+It runs as `python -m bench.load`, reads a plan as JSON from its input, tells `begin` and `end` around the counted
+time (so that the parent can read the server's clocks there), and then its figures as JSON. It spends about 12 us a
+request, on the same cores as the server: its own processor time is told too.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ _END: Final = b"\r\n\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to send. `kind`: patches (of `entities`, from turn `turn`), batches (`count` of `size`, from entity `first`, `turn`), addresses.
+    """What to send. `kind`: patches (of `entities`, from turn `turn`), batches (`count` of `size`, from entity
+    `first`, `turn`), addresses.
 
     Ends after `seconds`, or when everything was answered. `warm_s` seconds at the start are not counted.
     """
@@ -68,7 +70,9 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What came of a plan: answers in the counted time, refusals, latencies in milliseconds, processor seconds of both sides."""
+    """What came of a plan: answers in the counted time, refusals, latencies in milliseconds, processor seconds of
+    both sides.
+    """
 
     answers: int
     refused: int
@@ -93,7 +97,9 @@ class Figures:
 
 
 def generate(plan: Plan, server_pid: int) -> Figures:
-    """Run the plan in a process of its own, reading the server's clocks at its beginning and end. RuntimeError when it fails."""
+    """Run the plan in a process of its own, reading the server's clocks at its beginning and end. RuntimeError when
+    it fails.
+    """
     with subprocess.Popen(GENERATOR, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as child:
         assert child.stdin is not None
         assert child.stdout is not None

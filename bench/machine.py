@@ -1,6 +1,7 @@
 """What machine this is, how long its disk takes to make bytes durable, and what a process has used of it.
 
-Read from /proc, so that measuring adds nothing to what is measured. Linux only. No name of the machine and no path leaves this room.
+Read from /proc, so that measuring adds nothing to what is measured. Linux only. No name of the machine and no path
+leaves this room.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 def fsync_ms(folder: Path) -> dict[str, float]:
-    """Median and 95th percentile, in milliseconds, of 200 fdatasync calls, each after 4 KB were appended to a file in `folder`."""
+    """Median and 95th percentile, in milliseconds, of 200 fdatasync calls, each after 4 KB were appended to a file in
+    `folder`.
+    """
     file = folder / "fsync.bin"
     page = os.urandom(PAGE_BYTES)
     taken: list[float] = []
@@ -44,7 +47,9 @@ def processor() -> str:
 
 
 def reference_ms() -> float:
-    """Processor time, in milliseconds, of a million turns of an empty Python loop, the best of five: how fast this core runs Python."""
+    """Processor time, in milliseconds, of a million turns of an empty Python loop, the best of five: how fast this
+    core runs Python.
+    """
     best = float("inf")
     for _ in range(5):
         started = time.process_time()
@@ -92,7 +97,9 @@ def resident_mb(pid: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Where the machine's clocks stood: wall seconds, seconds in which a core was busy, and seconds in which it was stolen or idle."""
+    """Where the machine's clocks stood: wall seconds, seconds in which a core was busy, and seconds in which it was
+    stolen or idle.
+    """
 
     wall_s: float
     busy_s: float

@@ -1,7 +1,8 @@
-"""What is sent: entities of 1 KB with ten attributes, updates of them, and the many small entities that questions are asked about.
+"""What is sent: entities of 1 KB with ten attributes, updates of them, and the many small entities that questions are
+asked about.
 
-Promises: the same number always gives the same bytes; two updates of one entity differ in every value and instant, so that each makes
-ten new history rows; fields have a fixed width, so that a prepared request needs no new length.
+Promises: the same number always gives the same bytes; two updates of one entity differ in every value and instant, so
+that each makes ten new history rows; fields have a fixed width, so that a prepared request needs no new length.
 """
 
 from __future__ import annotations
@@ -50,8 +51,7 @@ def _value(number: int, index: int, turn: int) -> float:
 
 def _instant(turn: int) -> str:
     second, fraction = divmod(turn, 1_000)
-    day, rest = divmod(second, 86_400)
-    return f"2026-{1 + day // 28 % 12:02d}-{1 + day % 28:02d}T{rest // 3_600:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}.{fraction:03d}Z"
+    return f"2026-01-01T{second // 3_600:02d}:{second // 60 % 60:02d}:{second % 60:02d}.{fraction:03d}Z"
 
 
 def fragment(number: int, turn: int) -> dict[str, Any]:
@@ -107,8 +107,8 @@ def patches(entities: int, first_turn: int) -> Iterator[bytes]:
     )
     length = len(body) - 4 * len(ATTRIBUTES) + (24 + 7) * len(ATTRIBUTES)
     forms = [
-        f"PATCH /ngsi-ld/v1/entities/{measured_id(number)}/attrs HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {length}\r\n\r\n".encode()
+        f"PATCH /ngsi-ld/v1/entities/{measured_id(number)}/attrs HTTP/1.1\r\nHost: bench\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n".encode()
         + body
         for number in range(entities)
     ]

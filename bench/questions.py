@@ -29,7 +29,8 @@ def addresses(entities: int) -> dict[str, list[str]]:
         "by_id": [f"{ROOT}/urn:ngsi-ld:{kind}:{number:07d}" for number in numbers],
         "filter_equal": [f"{ROOT}?type={kind}&q=level=={number * 613 % 300_007}" for number in numbers],
         "filter_range_100": [
-            f"{ROOT}?type={kind}&q=level>{low};level<{low + 101}&limit=100" for low in (number % 290_000 for number in numbers)
+            f"{ROOT}?type={kind}&q=level>{low};level<{low + 101}&limit=100"
+            for low in (number % 290_000 for number in numbers)
         ],
         "page_100": [f"{ROOT}?type={kind}&limit=100&offset={number % 1_000}" for number in numbers],
         "near_1_km": [f"{ROOT}?type={kind}&limit=100&{_near(number)}" for number in numbers],
@@ -54,8 +55,17 @@ def measure(folder: Path, command: str, say: Callable[[str], None], *, entities:
         waited_s = _await_index(served, asked["filter_equal"])
         found = {name: _ask(served, listed, seconds) for name, listed in asked.items()}
     for name, one in found.items():
-        say(f"{name}: p50 {one['p50_ms']:.2f} ms, p99 {one['p99_ms']:.2f} ms, {one['us']:.0f} us; 8 clients {one['per_s_8']:.0f}/s")
-    return {"entities": entities, "loaded_per_s": filled.per_s * 1_000, "index_s": waited_s, "questions": found, "goals": []}
+        say(
+            f"{name}: p50 {one['p50_ms']:.2f} ms, p99 {one['p99_ms']:.2f} ms, {one['us']:.0f} us;"
+            f" 8 clients {one['per_s_8']:.0f}/s"
+        )
+    return {
+        "entities": entities,
+        "loaded_per_s": filled.per_s * 1_000,
+        "index_s": waited_s,
+        "questions": found,
+        "goals": [],
+    }
 
 
 def _await_index(served: server.Server, listed: list[str]) -> float:

@@ -1,8 +1,9 @@
 """The ceiling: the very rows that the store writes, written durably by one bare SQLite writer that does nothing else.
 
-How it is honest: the store itself does the work once while its statements are recorded (an execution trace, so that no SQL is told
-here a second time); the raw writer then does the recorded statements on a copy of the same file, prebuilt, each kind in one
-executemany a group, one durable commit a group, with the store's own pragmas and its rule for checkpoints.
+How it is honest: the store itself does the work once while its statements are recorded (an execution trace, so that
+no SQL is told here a second time); the raw writer then does the recorded statements on a copy of the same file,
+prebuilt, each kind in one executemany a group, one durable commit a group, with the store's own pragmas and its rule
+for checkpoints.
 """
 
 from __future__ import annotations
@@ -29,7 +30,14 @@ from shahar.services.broker import Broker
 from shahar.store.db import CHECKPOINT_EVERY_S, CHECKPOINT_PAGES, Database
 from shahar.values.instants import SECOND
 
-PRAGMAS: Final = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA foreign_keys=ON; PRAGMA cache_size=-16000"
+SETTINGS: Final = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "wal_autocheckpoint=0",
+    "foreign_keys=ON",
+    "temp_store=MEMORY",
+    "cache_size=-16000",
+)
 Group = list[tuple[str, list[Any]]]
 """Statements of one commit: SQL and the bindings of all its rows."""
 
@@ -59,7 +67,7 @@ class Recorder:
         return True
 
     def take(self) -> Group:
-        """What was noted since the last call, rows of one statement together, in the order of their first appearance."""
+        """What was noted since the last call, rows of one statement together, in the order in which they came."""
         kinds: dict[str, list[Any]] = {}
         for sql, bindings in self.statements:
             kinds.setdefault(sql, []).append(bindings)
@@ -129,7 +137,8 @@ class Ceiling:
         with file.open("rb") as copied:
             os.fsync(copied.fileno())
         connection = apsw.Connection(str(file), statementcachesize=200)
-        connection.execute(PRAGMAS).fetchall()
+        for setting in SETTINGS:
+            connection.execute(f"PRAGMA {setting}").fetchall()
         done = threading.Event()
         folding = threading.Thread(target=_fold, args=(file, done))
         folding.start()

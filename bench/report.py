@@ -1,5 +1,6 @@
-"""Results as JSON, and from them the tables of docs/speed.md: what stands between its marks is written anew, the rest is
-kept."""
+"""Results as JSON, and from them the tables of docs/speed.md: what stands between its marks is written anew, the rest
+is kept.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +70,9 @@ def spread(rounds: Sequence[dict[str, float]], name: str) -> str:
 
 def _foot(result: dict[str, Any]) -> str:
     goals = "\n".join(f"- {reading(goal)}" for goal in result["goals"])
-    busy = f"{result['cores_busy']:.1f} of {result['machine']['cores']} cores were busy on the average, whoever used them"
+    busy = (
+        f"{result['cores_busy']:.1f} of {result['machine']['cores']} cores were busy on the average, whoever used them"
+    )
     told = f"Measured on {result['measured_on']}. {sentence(result['machine'])} {busy}."
     return f"\n{goals}\n\n{told}" if goals else f"\n{told}"
 
@@ -86,7 +89,9 @@ def _updates(result: dict[str, Any]) -> str:
         ("times the raw processor time", "times_raw_us", ""),
         ("p99 in clients / throughput", "p99_of_fair_share", ""),
     ]
-    body = [[text, number(middle[key]), spread(rounds, key), number(middle[raw]) if raw else ""] for text, key, raw in lines]
+    body = [
+        [text, number(middle[key]), spread(rounds, key), number(middle[raw]) if raw else ""] for text, key, raw in lines
+    ]
     head = [f"{result['entities']} entities, {result['clients']} clients", "Shahar, median", "rounds", "raw write"]
     return rows(head, body) + "\n" + _foot(result)
 
@@ -95,11 +100,40 @@ def _batches(result: dict[str, Any]) -> str:
     middle, rounds = result["median"], result["rounds"]
     body = []
     for kind in ("create", "replace"):
-        body.append([f"{kind}: entities a second", number(middle[f"{kind}_per_s"]), spread(rounds, f"{kind}_per_s"), number(middle[f"{kind}_raw_per_s"])])
-        body.append([f"{kind}: processor time an entity, us", number(middle[f"{kind}_us"]), spread(rounds, f"{kind}_us"), number(middle[f"{kind}_raw_us"])])
-        body.append([f"{kind}: of the raw rate", number(middle[f"{kind}_of_raw"]), spread(rounds, f"{kind}_of_raw"), ""])
-    body.append(["create, one client alone: entities a second", number(middle["create_alone_per_s"]), spread(rounds, "create_alone_per_s"), ""])
-    return rows([f"batches of {result['size']}, {result['clients']} clients", "Shahar, median", "rounds", "raw write"], body) + "\n" + _foot(result)
+        body.append(
+            [
+                f"{kind}: entities a second",
+                number(middle[f"{kind}_per_s"]),
+                spread(rounds, f"{kind}_per_s"),
+                number(middle[f"{kind}_raw_per_s"]),
+            ]
+        )
+        body.append(
+            [
+                f"{kind}: processor time an entity, us",
+                number(middle[f"{kind}_us"]),
+                spread(rounds, f"{kind}_us"),
+                number(middle[f"{kind}_raw_us"]),
+            ]
+        )
+        body.append(
+            [f"{kind}: of the raw rate", number(middle[f"{kind}_of_raw"]), spread(rounds, f"{kind}_of_raw"), ""]
+        )
+    body.append(
+        [
+            "create, one client alone: entities a second",
+            number(middle["create_alone_per_s"]),
+            spread(rounds, "create_alone_per_s"),
+            "",
+        ]
+    )
+    return (
+        rows(
+            [f"batches of {result['size']}, {result['clients']} clients", "Shahar, median", "rounds", "raw write"], body
+        )
+        + "\n"
+        + _foot(result)
+    )
 
 
 _QUESTIONS: Final = {
@@ -113,10 +147,24 @@ _QUESTIONS: Final = {
 
 def _questions(result: dict[str, Any]) -> str:
     body = [
-        [text, *(number(result["questions"][name][key]) for key in ("p50_ms", "p99_ms", "us", "bytes", "per_s_8", "p99_ms_8"))]
+        [
+            text,
+            *(
+                number(result["questions"][name][key])
+                for key in ("p50_ms", "p99_ms", "us", "bytes", "per_s_8", "p99_ms_8")
+            ),
+        ]
         for name, text in _QUESTIONS.items()
     ]
-    head = [f"{number(result['entities'])} entities", "p50, ms", "p99, ms", "processor, us", "bytes", "8 clients, a second", "their p99, ms"]
+    head = [
+        f"{number(result['entities'])} entities",
+        "p50, ms",
+        "p99, ms",
+        "processor, us",
+        "bytes",
+        "8 clients, a second",
+        "their p99, ms",
+    ]
     loaded = f"Loaded through batch upserts at {number(result['loaded_per_s'])} entities a second."
     made = f"The index was there {result['index_s']:.1f} s after the first question that wanted it."
     return rows(head, body) + f"\n\n{loaded} {made}\n" + _foot(result)

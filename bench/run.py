@@ -1,7 +1,7 @@
 """Run the measures and write what came out: bench/results/NAME.json each, and the tables of docs/speed.md.
 
-`make bench`, or `python bench/run.py [NAME ...] [--quick] [--server COMMAND]`; names: updates, cold, batches, questions,
-start. It takes about six minutes, and the figures are only as quiet as the machine: let nothing else run.
+`make bench`, or `python bench/run.py [NAME ...] [--quick] [--server COMMAND]`; names: updates, cold, batches,
+questions, start. It takes about six minutes, and the figures are only as quiet as the machine: let nothing else run.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-ROOT: Final = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "src")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench import batches, machine, questions, report, server, starting, updates
 
+ROOT: Final = Path(__file__).resolve().parents[1]
 OUT: Final = ROOT / "bench" / "out"
 RESULTS: Final = ROOT / "bench" / "results"
 
@@ -51,7 +51,9 @@ def main() -> int:
     """Measure what was asked for; 0 when everything could be measured, whatever the figures are."""
     parser = argparse.ArgumentParser(description="Measure speed and memory.")
     parser.add_argument("names", nargs="*", help="which measures (default: all)")
-    parser.add_argument("--quick", action="store_true", help="one short round each: to see that they run; nothing is written")
+    parser.add_argument(
+        "--quick", action="store_true", help="one short round each: to see that they run; nothing is written"
+    )
     parser.add_argument("--server", default=server.OURS, help="another server's command, with {data} and {port} in it")
     wish = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)

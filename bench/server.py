@@ -1,7 +1,7 @@
 """The server under test: started as a user would start it, asked over HTTP, stopped by its process.
 
-`shahar serve --access open --mqtt off` on a fresh folder and a free port. `command` may name another program for a comparison, with
-{data} and {port} in it.
+`shahar serve --access open --mqtt off` on a fresh folder and a free port. `command` may name another program for a
+comparison, with {data} and {port} in it.
 """
 
 from __future__ import annotations

@@ -29,7 +29,12 @@ def measure(folder: Path, command: str, say: Callable[[str], None], *, rounds: i
             time.sleep(IDLE_S)
             resident = machine.resident_mb(again.pid)
             found.append(
-                {"first_ms": first_ms, "first_cpu_ms": first_cpu * 1_000, "again_ms": again.start_ms, "resident_mb": resident}
+                {
+                    "first_ms": first_ms,
+                    "first_cpu_ms": first_cpu * 1_000,
+                    "again_ms": again.start_ms,
+                    "resident_mb": resident,
+                }
             )
         say(f"first start {first_ms:.0f} ms, again {again.start_ms:.0f} ms, resident {resident:.0f} MB")
     middle = medians(found)

@@ -1,7 +1,8 @@
-"""Durable updates: PATCH /entities/{id}/attrs with 1 KB and ten attributes, history included, from 64 clients, against the raw write.
+"""Durable updates: PATCH /entities/{id}/attrs with 1 KB and ten attributes, history included, from 64 clients,
+against the raw write.
 
-A round is a raw write and a run of the server, one after the other, so that both meet the same load of the machine; the figures are
-the medians of the rounds, the ratios those of each round.
+A round is a raw write and a run of the server, one after the other, so that both meet the same load of the machine;
+the figures are the medians of the rounds, the ratios those of each round.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
+
+import orjson
 
 from bench import load, payloads, raw, server
 from bench.figures import Goal, medians
@@ -61,8 +64,6 @@ def measure(
 
 
 def _body_bytes() -> int:
-    import orjson
-
     return len(orjson.dumps(payloads.fragment(1, 1)))
 
 
@@ -88,8 +89,9 @@ def _round(written: dict[str, float], told: load.Figures) -> dict[str, float]:
 
 def _line(one: dict[str, float]) -> str:
     return (
-        f"{one['per_s']:.0f}/s, p99 {one['p99_ms']:.1f} ms, {one['us']:.0f} us each; raw {one['raw_per_s']:.0f}/s, {one['raw_us']:.1f} us:"
-        f" {one['of_raw']:.0%} of raw, {one['times_raw_us']:.1f} x its processor time, p99 {one['p99_of_fair_share']:.1f} x clients/throughput"
+        f"{one['per_s']:.0f}/s, p99 {one['p99_ms']:.1f} ms, {one['us']:.0f} us each;"
+        f" raw {one['raw_per_s']:.0f}/s, {one['raw_us']:.1f} us: {one['of_raw']:.0%} of raw,"
+        f" {one['times_raw_us']:.1f} x its processor time, p99 {one['p99_of_fair_share']:.1f} x clients/throughput"
     )
 
 

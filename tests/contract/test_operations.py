@@ -219,16 +219,16 @@ async def sitting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     await db.open()
     runner = Runner(db, lambda: NOW)
     await runner.start()
-    made = Picture(CITY, CATALOGUE, Broker(db), runner, lambda: Pace(NOW, sitting.wall))
-    sitting = Sitting(made, NOW)
+    made = Picture(CITY, CATALOGUE, Broker(db), runner, lambda: Pace(NOW, seats.wall))
+    seats = Sitting(made, NOW)
     tiles = Indicators.tiles
 
     async def counted(self: Indicators, docs: Sequence[Doc], at: Instant) -> list[dict[str, Any]]:
-        sitting.made += 1
+        seats.made += 1
         return await tiles(self, docs, at)
 
     monkeypatch.setattr(Indicators, "tiles", counted)
-    yield sitting
+    yield seats
     made.close()
     await runner.stop()
     await db.close()
