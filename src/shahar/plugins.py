@@ -192,7 +192,7 @@ class _Search:
 
 
 def discover(folder: Path | None = None, *, installed: bool = True) -> Found:
-    """Every system and envelope: in the tree, installed (unless told not to look), and in one more folder of systems."""
+    """Every system and envelope: in the tree, installed (unless told not to look), in one more folder of systems."""
     search = _Search()
     for file in sorted((HOME / "envelopes").glob("[!_]*.py")):
         search.fence(file.stem, str(file), partial(search.take_envelopes, f"{ENVELOPES}.{file.stem}"))
@@ -226,7 +226,7 @@ def load(system: System, folder: Path) -> Loaded:
 
 
 def read_rules(folder: Path) -> tuple[Threshold, ...]:
-    """The rules of a system's folder, none when it has no `rules.toml`; Invalid when the file is not as it should be."""
+    """The rules of a system's folder, none when it has no `rules.toml`; Invalid when the file is wrong."""
     told = _toml(folder / "rules.toml")
     if set(told) - {"rule"} or not isinstance(told.get("rule", []), list):
         raise Invalid("rules.toml holds [[rule]] tables and nothing else", field="rules.toml", rule="[[rule]]")

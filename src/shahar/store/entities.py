@@ -367,6 +367,7 @@ class _Plan:
             and not query.attrs
         )
         self._started = False
+        self._order = "e.pk"
         self._tx = tx
         self._ids(query)
         self._geo(query.geo, tenant)
@@ -376,7 +377,7 @@ class _Plan:
     def select(self, columns: str, *, ordered: bool = True) -> str:
         """The statement for these columns."""
         where = " AND ".join(["e.tenant = :tenant", *self.conditions])
-        return f"SELECT {columns} FROM {self.source} WHERE {where}" + (" ORDER BY e.pk" if ordered else "")
+        return f"SELECT {columns} FROM {self.source} WHERE {where}" + (f" ORDER BY {self._order}" if ordered else "")
 
     def _bind(self, value: Any) -> str:
         name = f"p{len(self.bindings)}"
@@ -418,42 +419,35 @@ class _Plan:
 
     def _narrow(self, node: q.Node, indexed: set[str]) -> tuple[str, set[str]]:
         """A selection of rows that leaves no match out, or none; and the attributes whose index would give one."""
-        if isinstance(node, q.And):
-            wants: set[str] = set()
-            for part in node.parts:
-                found, more = self._narrow(part, indexed)
-                if found:
-                    return found, set()
-                wants |= more
-            return "", wants
-        if isinstance(node, q.Compare) and not node.path.subs and not node.path.keys:
-            tests = self._tests(node)
-            if not tests:
-                return "", set()
-            if node.path.attr not in indexed:
-                return "", {node.path.attr}
-            return self._rows_by_index(node.path.attr, tests), set()
-        return "", set()
+        tests: dict[str, list[str]] = {}
+        for part in _conditions(node):
+            test = self._test(part)
+            if test:
+                tests.setdefault(part.path.attr, []).append(test)
+        for attr, found in tests.items():
+            if attr in indexed:
+                return self._rows_by_index(attr, " AND ".join(found)), set()
+        return "", set(tests)
 
-    def _rows_by_index(self, attr: str, tests: list[str]) -> str:
-        """Rows whose attribute passes one of the tests, is compound, or has several instances: each by its index."""
+    def _rows_by_index(self, attr: str, test: str) -> str:
+        """Rows whose attribute passes the test, is compound, or has several instances: each by its index."""
         index = f"entity INDEXED BY {_index_name(self._tx, attr)}"
         value = SQLITE.attribute(attr)
         parts = [
-            f"SELECT pk FROM {index} WHERE tenant = :tenant AND {test.format(v=value)}" for test in (*tests, *_COMPOUND)
+            f"SELECT pk FROM {index} WHERE tenant = :tenant AND {one.format(v=value)}" for one in (test, *_COMPOUND)
         ]
         return " UNION ".join([*parts, "SELECT pk FROM entity WHERE tenant = :tenant AND multi = 1"])
 
-    def _tests(self, node: q.Compare) -> list[str]:
-        """SQL tests on an attribute's value ({v}) of which every match passes one, compound values aside."""
+    def _test(self, node: q.Compare) -> str:
+        """An SQL test on an attribute's value ({v}) that every match passes, compound values aside; empty for none."""
         value = node.value
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-            return []
+            return ""
         if node.op == "==" and node.expanded is None:
-            return ["{v} = " + self._bind(value)]
+            return "{v} = " + self._bind(value)
         if isinstance(value, (int, float)) and node.op in {">", ">=", "<", "<="}:
-            return [f"{{v}} {node.op} {self._bind(value)}"]
-        return []
+            return f"{{v}} {node.op} {self._bind(value)}"
+        return ""
 
     def _types(self, node: q.Node | None) -> None:
         if node is None:
@@ -461,6 +455,7 @@ class _Plan:
         if isinstance(node, q.TypeIs) and not self._started:
             self._started = True
             self.source = "entity_type t CROSS JOIN entity e ON e.pk = t.entity"
+            self._order = "t.entity"  # the same numbers, but by this name the order is seen to be there already
             self.conditions += ["t.tenant = :tenant", f"t.type = {self._type(node.iri)}"]
         else:
             self.conditions.append(self._type_test(node))
@@ -479,6 +474,15 @@ class _Plan:
             joint = " AND " if isinstance(node, q.And) else " OR "
             return "(" + joint.join(self._type_test(part) for part in node.parts) + ")"
         raise TypeError(f"no type selection: {node!r}")
+
+
+def _conditions(node: q.Node) -> Iterator[q.Compare]:
+    """The comparisons of whole attributes that must all hold where the node does."""
+    if isinstance(node, q.And):
+        for part in node.parts:
+            yield from _conditions(part)
+    elif isinstance(node, q.Compare) and not node.path.subs and not node.path.keys:
+        yield node
 
 
 def _index_name(tx: Tx, attr: str) -> str:

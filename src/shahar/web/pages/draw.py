@@ -69,10 +69,9 @@ def chart(points: Sequence[tuple[int, float]], limit: float | None, *, upper: bo
     if len(told) < 2:
         return None
     step = min(later[0] - earlier[0] for earlier, later in pairwise(told))
-    slots = round((told[-1][0] - told[0][0]) / step) + 1
-    if slots > SLOTS_MAX:
-        told, slots = [point for point in told if told[-1][0] - point[0] < SLOTS_MAX * step], SLOTS_MAX
+    slots = min(round((told[-1][0] - told[0][0]) / step) + 1, SLOTS_MAX)
     first = told[-1][0] - (slots - 1) * step
+    told = [point for point in told if round((point[0] - first) / step) >= 0]
     most = max(max(value for _, value in told), (limit or 0) * 1.25, 1e-9)
     slot = WIDTH / slots
     bars = tuple(
