@@ -117,7 +117,7 @@ def _stamp(instance: Instance, old: Instance | None, at: Instant) -> Instance:
 
 def _is_null(instance: Instance) -> bool:
     value = instance.get(VALUE_MEMBER.get(instance["type"], "value"))
-    return value in (NULL, {"@none": NULL})
+    return value == NULL or (type(value) is dict and value == {"@none": NULL})
 
 
 def _open(doc: Doc, at: Instant) -> Applied:

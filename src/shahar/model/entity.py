@@ -241,11 +241,12 @@ def parse_instance(name: str, given: Any, context: Context, reading: Reading, de
         )
     subs: dict[str, list[Instance]] | None = None
     for key, value in given.items():
-        if key == member:
+        if key == member or key == "type":
             continue
-        if key in _MEMBERS:
-            _MEMBER.get(key, _ignore)(name, key, value, instance, context, reading)
-        else:
+        read = _MEMBER.get(key)
+        if read is not None:
+            read(name, key, value, instance, context, reading)
+        elif key not in _MEMBERS:
             if subs is None:
                 subs = instance["attrs"] = {}
             subs[context.expand(key)] = parse_instances(key, value, context, reading, depth + 1)
@@ -399,10 +400,6 @@ _CHECK: Final[dict[str, _Check]] = {
 # -- the other members ----------------------------------------------------------------------------------------------
 
 _Member = Callable[[str, str, Any, Instance, Context, Reading], None]
-
-
-def _ignore(_name: str, _key: str, _value: Any, _instance: Instance, _context: Context, _reading: Reading) -> None:
-    """A member that the system makes: a caller's is dropped."""
 
 
 def _observed(name: str, key: str, value: Any, instance: Instance, _context: Context, reading: Reading) -> None:

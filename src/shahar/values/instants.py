@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from shahar.values.errors import Invalid
@@ -34,9 +35,14 @@ def parse(text: str, field: str | None = None) -> Instant:
             rule="ISO 8601 date-time with zone",
         )
     try:
-        return (datetime.fromisoformat(text.replace(",", ".")) - _EPOCH) // _MICRO
+        return _moment(text)
     except (ValueError, OverflowError):
         raise Invalid(f"{text!r} names no moment", field=field, rule="ISO 8601 date-time with zone") from None
+
+
+@lru_cache(maxsize=1024)  # the attributes of one message mostly tell the same instant
+def _moment(text: str) -> Instant:
+    return (datetime.fromisoformat(text.replace(",", ".")) - _EPOCH) // _MICRO
 
 
 def text(at: Instant) -> str:

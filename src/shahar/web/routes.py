@@ -7,7 +7,9 @@ Source: ETSI GS CIM 009 clause 6.2 (resource structure).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Final
 
 from shahar.model.access import Act
@@ -101,24 +103,28 @@ HOT: Final[tuple[Route, ...]] = (
 )
 
 
+_Pick = Callable[[list[str]], tuple[str, ...]]
+
+
 class Map:
     """The table, arranged for looking up: by number of segments and first differing ones."""
 
     def __init__(self, routes: tuple[Route, ...]) -> None:
-        self._by_length: dict[int, list[tuple[tuple[str, ...], dict[str, Route]]]] = {}
+        self._by_length: dict[int, list[tuple[tuple[str, ...], list[int], _Pick, dict[str, Route]]]] = {}
+        methods_of: dict[str, dict[str, Route]] = {}
         for route in routes:
-            pattern = tuple(route.path.split("/"))
-            listed = self._by_length.setdefault(len(pattern), [])
-            for known, methods in listed:
-                if known == pattern:
-                    methods[route.method] = route
-                    break
-            else:
-                listed.append((pattern, {route.method: route}))
+            if route.path in methods_of:
+                methods_of[route.path][route.method] = route
+                continue
+            methods_of[route.path] = {route.method: route}
+            parts = route.path.split("/")
+            fixed = itemgetter(*(place for place, part in enumerate(parts) if part != "{}"))
+            open_at = [place for place, part in enumerate(parts) if part == "{}"]
+            self._by_length.setdefault(len(parts), []).append((fixed(parts), open_at, fixed, methods_of[route.path]))
 
     def find(self, segments: list[str]) -> tuple[dict[str, Route], tuple[str, ...]] | None:
         """The methods of an address (its decoded segments) and the arguments in it; None when it does not exist."""
-        for pattern, methods in self._by_length.get(len(segments), ()):
-            if all(want in {"{}", have} for want, have in zip(pattern, segments, strict=True)):
-                return methods, tuple(have for want, have in zip(pattern, segments, strict=True) if want == "{}")
+        for pattern, open_at, fixed, methods in self._by_length.get(len(segments), ()):
+            if fixed(segments) == pattern:
+                return methods, tuple([segments[place] for place in open_at])
         return None
