@@ -183,6 +183,7 @@ def _start(result: dict[str, Any]) -> str:
 
 TABLES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "updates": _updates,
+    "slow_disk": _updates,
     "cold": _updates,
     "batches": _batches,
     "questions": _questions,
