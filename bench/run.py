@@ -1,7 +1,8 @@
 """Run the measures and write what came out: bench/results/NAME.json each, and the tables of docs/speed.md.
 
 `make bench`, or `python bench/run.py [NAME ...] [--quick] [--server COMMAND]`; names: updates, slow_disk, cold,
-batches, questions, start. It takes about eight minutes; the figures are only as quiet as the machine: let nothing else run.
+batches, questions, start. It takes about eight minutes; the figures are only as quiet as the machine: let nothing else
+run.
 """
 
 from __future__ import annotations

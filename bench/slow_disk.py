@@ -1,6 +1,6 @@
-"""A slower disk than the machine has: every fsync and fdatasync of a process and its children takes 3.7 ms more, so that
-the rule for disks of 2 to 6 ms can be read on a machine with a quick one.
+"""A slower disk than the machine has: every fsync and fdatasync of a process and its children takes 3.7 ms more.
 
+For: reading the rule for disks of 2 to 6 ms on a machine with a quick one.
 It needs a C compiler (`cc`) and a dynamic loader that knows LD_PRELOAD. What it cannot imitate: the time that a slow
 disk takes to carry the bytes themselves.
 """
