@@ -409,9 +409,13 @@ def test_a_throttled_subscription_does_not_fall_behind_a_busy_entity(
             for value in range(100):
                 await city.tell(A, value)
                 await city.tell(B, value)
-            await until(lambda: len(receiver.got) == 2)
+
+            def latest() -> dict[str, Any]:
+                return {one["id"]: one["pm25"]["value"] for notice in receiver.got for one in notice["data"]}
+
+            await until(lambda: latest() == {A: 99, B: 99})
             assert city.subs._lanes["", made].live
-            assert {one["id"]: one["pm25"]["value"] for one in receiver.got[1]["data"]} == {A: 99, B: 99}
+            assert len(receiver.got) < 50  # of 201 changes: however slow the machine, throttled ones are told together
 
     story(work)
 
