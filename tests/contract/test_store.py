@@ -159,6 +159,13 @@ async def test_the_newest_readings_are_found_by_last(broker: Broker) -> None:
     assert [one["value"] for one in series[D + "a"]] == [22, 23, 24]
 
 
+async def test_a_chart_of_too_many_points_keeps_the_newest(broker: Broker) -> None:
+    for at in range(1, 30):
+        await broker.observe("", observe("urn:a:1", at, at), AT)
+    assert await broker.points("", "urn:a:1", D + "a", 0, 100, 3) == [(27, 27), (28, 28), (29, 29)]
+    assert await broker.points("", "urn:a:1", D + "a", 5, 8, 100) == [(5, 5), (6, 6), (7, 7)]
+
+
 async def test_sql_and_evaluation_give_the_same_pages(db: Database, broker: Broker) -> None:
     for number in range(60):
         value: Any = [number, -number] if number % 7 == 0 else number if number % 5 else f"text {number}"

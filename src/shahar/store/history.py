@@ -164,13 +164,14 @@ def _conditions(span: Span) -> tuple[str, dict[str, Any]]:
 
 
 def points(tx: Tx, entity: int, attr: str, start: Instant, end: Instant, limit: int) -> list[tuple[Instant, Any]]:
-    """(instant, value) of one attribute's observed default instances in [start, end), oldest first: for a chart."""
-    return [
-        (int(at), value)
-        for at, value in tx.rows(
-            "SELECT at, json_extract(doc, '$.value') FROM history"
-            " WHERE entity = :entity AND at >= :start AND at < :end AND kind = 1"
-            " AND attr = (SELECT pk FROM name WHERE text = :attr) AND dataset = 0 ORDER BY at LIMIT :limit",
-            {"entity": entity, "attr": attr, "start": start, "end": end, "limit": limit},
-        )
-    ]
+    """(instant, value) of one attribute's observed default instances in [start, end), oldest first: for a chart.
+
+    Of more than `limit` the newest: what is left out is the far past, never the present.
+    """
+    newest = tx.rows(
+        "SELECT at, json_extract(doc, '$.value') FROM history"
+        " WHERE entity = :entity AND at >= :start AND at < :end AND kind = 1"
+        " AND attr = (SELECT pk FROM name WHERE text = :attr) AND dataset = 0 ORDER BY at DESC LIMIT :limit",
+        {"entity": entity, "attr": attr, "start": start, "end": end, "limit": limit},
+    )
+    return [(int(at), value) for at, value in reversed(newest)]
