@@ -4,37 +4,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import httpx
 import pytest
-from prometheus_client import CollectorRegistry
 
 from shahar.model import ordering
 from shahar.model.access import HOUSE, Scope
 from shahar.services.accounts import Accounts
-from shahar.services.broker import Broker
-from shahar.services.contexts import Contexts
-from shahar.store.db import Database
-from shahar.values.instants import SECOND
-from shahar.web.application import Application, Receive, Send
-from shahar.web.application import Scope as Asgi
-from shahar.web.exchange import Parts
-from shahar.web.rates import Rates
+from tests.in_process import BASE, NOW, asking
 
 pytestmark = pytest.mark.anyio
-NOW = 1_800_000_000 * SECOND
 D = "https://uri.etsi.org/ngsi-ld/default-context/"
-BASE = "http://city.example/ngsi-ld/v1"
 
 
 async def nowhere(_address: str) -> bytes:
     """No @context is fetched here."""
     raise AssertionError("a context was fetched")
-
-
-async def no_pages(_scope: Asgi, _receive: Receive, _send: Send) -> None:
-    """No pages are asked for here."""
 
 
 class City:
@@ -68,26 +54,8 @@ class City:
 @pytest.fixture
 async def city(tmp_path: Path) -> AsyncIterator[City]:
     """A store with houses in a town in a land, and a client who may do all with entities."""
-    db = Database(tmp_path / "city.db")
-    await db.open()
-    accounts = Accounts(db, access="closed")
-    none = cast("Any", None)
-    parts = Parts(
-        now=lambda: NOW,
-        wall=lambda: NOW,
-        broker=Broker(db),
-        contexts=Contexts(db, nowhere),
-        accounts=accounts,
-        subscriptions=none,
-        devices=none,
-        runner=none,
-        picture=none,
-    )
-    app = Application(parts, no_pages, CollectorRegistry(), Rates())
     rights = [Scope("read", "entities", ""), Scope("write", "entities", "")]
-    _, key = await accounts.make_key("Nodira", rights, "", ["*"], 30, NOW, by=HOUSE)
-    bearer = {"authorization": f"Bearer {key}"}
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(cast("Any", app)), headers=bearer) as client:
+    async with asking(tmp_path, nowhere, rights, "") as (client, accounts):
         made = City(client, accounts)
         await made.create(
             {"id": "urn:house:1", "type": "House", "at": {"object": "urn:town:1"}, "floors": 2, "name": "b"},
@@ -97,8 +65,6 @@ async def city(tmp_path: Path) -> AsyncIterator[City]:
             {"id": "urn:land:1", "type": "Land", "name": "O‘zbekiston"},
         )
         yield made
-        await accounts.settle()
-    await db.close()
 
 
 # -- pick and omit (4.21) ---------------------------------------------------------------------------------------------

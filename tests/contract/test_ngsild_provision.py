@@ -5,29 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import httpx
 import pytest
-from prometheus_client import CollectorRegistry
 
-from shahar.model.access import HOUSE, Scope
-from shahar.services.accounts import Accounts
-from shahar.services.broker import Broker
-from shahar.services.contexts import Contexts
-from shahar.store.db import Database
+from shahar.model.access import Scope
 from shahar.values.errors import PeerFailed
-from shahar.values.instants import SECOND
-from shahar.web.application import Application, Receive, Send
-from shahar.web.application import Scope as Asgi
-from shahar.web.exchange import Parts
-from shahar.web.rates import Rates
 from shahar.web.routes import HOT, later
+from tests.in_process import asking
 
 pytestmark = pytest.mark.anyio
-NOW = 1_800_000_000 * SECOND
 D = "https://uri.etsi.org/ngsi-ld/default-context/"
-BASE = "http://city.example/ngsi-ld/v1"
 CONTEXT = "https://a.example/context.jsonld"
 LINK = f'<{CONTEXT}>; rel="http://www.w3.org/ns/json-ld#context"; type="application/ld+json"'
 JSON = {"content-type": "application/json"}
@@ -42,38 +31,11 @@ async def fetch(address: str) -> bytes:
     return json.dumps({"@context": {"Lamp": "https://a.example/Lamp", "power": "https://a.example/power"}}).encode()
 
 
-async def no_pages(_scope: Asgi, _receive: Receive, _send: Send) -> None:
-    """No pages are asked for here."""
-
-
 @pytest.fixture
 async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    """A client with a key for every right on entities, of every tenant."""
-    db = Database(tmp_path / "city.db")
-    await db.open()
-    accounts = Accounts(db, access="closed")
-    none = cast("Any", None)
-    parts = Parts(
-        now=lambda: NOW,
-        wall=lambda: NOW,
-        broker=Broker(db),
-        contexts=Contexts(db, fetch),
-        accounts=accounts,
-        subscriptions=none,
-        devices=none,
-        runner=none,
-        picture=none,
-    )
-    app = Application(parts, no_pages, CollectorRegistry(), Rates())
-    rights = [Scope(act, "*") for act in ("read", "write")]
-    _, key = await accounts.make_key("Nodira", rights, "*", ["*"], 30, NOW, by=HOUSE)
-    bearer = {"authorization": f"Bearer {key}"}
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(cast("Any", app)), headers=bearer, base_url=BASE
-    ) as made:
+    """A client with a key for every right, of every tenant."""
+    async with asking(tmp_path, fetch, [Scope(act, "*") for act in ("read", "write")], "*") as (made, _):
         yield made
-        await accounts.settle()
-    await db.close()
 
 
 async def shown(client: httpx.AsyncClient, entity_id: str = "urn:lamp:1", **headers: str) -> dict[str, Any]:

@@ -1,0 +1,63 @@
+"""The NGSI-LD application in this process on a real store, and a client with a key: for tests that ask over HTTP
+without a server.
+
+Promises: everything below HTTP is real; no socket is opened.
+Does not: serve pages, subscriptions or devices (`running.py` does).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, cast
+
+import httpx
+from prometheus_client import CollectorRegistry
+
+from shahar.model.access import HOUSE, Scope
+from shahar.services.accounts import Accounts
+from shahar.services.broker import Broker
+from shahar.services.contexts import Contexts, Fetch
+from shahar.store.db import Database
+from shahar.values.instants import SECOND
+from shahar.web.application import Application, Receive, Send
+from shahar.web.application import Scope as Asgi
+from shahar.web.exchange import Parts
+from shahar.web.rates import Rates
+
+NOW: Final = 1_800_000_000 * SECOND
+BASE: Final = "http://city.example/ngsi-ld/v1"
+
+
+async def _no_pages(_scope: Asgi, _receive: Receive, _send: Send) -> None:
+    """No pages are asked for here."""
+
+
+@asynccontextmanager
+async def asking(
+    folder: Path, fetch: Fetch, rights: Sequence[Scope], tenant: str
+) -> AsyncIterator[tuple[httpx.AsyncClient, Accounts]]:
+    """A client with a key of these rights, and the accounts behind it; paths are below `BASE`."""
+    db = Database(folder / "city.db")
+    await db.open()
+    accounts = Accounts(db, access="closed")
+    none = cast("Any", None)
+    parts = Parts(
+        now=lambda: NOW,
+        wall=lambda: NOW,
+        broker=Broker(db),
+        contexts=Contexts(db, fetch),
+        accounts=accounts,
+        subscriptions=none,
+        devices=none,
+        runner=none,
+        picture=none,
+    )
+    app = cast("Any", Application(parts, _no_pages, CollectorRegistry(), Rates()))
+    _, key = await accounts.make_key("Nodira", rights, tenant, ["*"], 30, NOW, by=HOUSE)
+    bearer = {"authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), headers=bearer, base_url=BASE) as client:
+        yield client, accounts
+        await accounts.settle()
+    await db.close()
