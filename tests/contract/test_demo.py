@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ from shahar.services.broker import Broker
 from shahar.services.devices import Devices
 from shahar.store.db import Database
 from shahar.values.instants import DAY, HOUR, SECOND, parse
+
+pytestmark = pytest.mark.usefixtures("no_server_is_left")
 
 CATALOGUE = plugins.discover().catalogue
 NOW = parse("2026-11-22T12:00:00Z")
@@ -50,17 +52,6 @@ async def until(holds: Callable[[], bool], timeout_s: float = 20.0) -> None:
             return
         await asyncio.sleep(0.01)
     pytest.fail("what was waited for did not come")
-
-
-@pytest.fixture(autouse=True)
-def no_server_is_left(tmp_path: Path) -> Iterator[None]:
-    """A server outlives its process by design; here it must not outlive a test that fails."""
-    yield
-    for file in tmp_path.rglob("server.pid"):
-        try:
-            os.kill(int(file.read_text()), signal.SIGKILL)
-        except (ProcessLookupError, ValueError):
-            pass  # it is gone, as it should be
 
 
 class Wall:

@@ -28,6 +28,8 @@ from shahar.ports.mqtt import Consumer
 from shahar.ports.nats import Bounds, Login, NatsServer, hash_key
 from shahar.values.errors import Invalid, PeerFailed, Unavailable
 
+pytestmark = pytest.mark.usefixtures("no_server_is_left")
+
 KEY = "a-key-of-at-least-16-bytes"
 BRISK = Bounds(ack_wait_s=0.7)
 MOSQUITTO = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
@@ -54,17 +56,6 @@ async def until(holds: Callable[[], bool], timeout_s: float = 10.0) -> None:
             return
         await asyncio.sleep(0.01)
     pytest.fail("what was waited for did not come")
-
-
-@pytest.fixture(autouse=True)
-def no_server_is_left(tmp_path: Path) -> Iterator[None]:
-    """A server outlives its process by design; here it must not outlive a test that fails."""
-    yield
-    for file in tmp_path.rglob("server.pid"):
-        try:
-            os.kill(int(file.read_text()), signal.SIGKILL)
-        except (ProcessLookupError, ValueError):
-            pass  # it is gone, as it should be
 
 
 class Device:
