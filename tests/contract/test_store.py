@@ -5,6 +5,7 @@ evaluation.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from hypothesis import given as for_all
 from hypothesis import strategies as st
 
 from shahar.model import query as q
-from shahar.model.change import Applied, Change
+from shahar.model.change import Applied, Change, Kind
 from shahar.model.context import CORE
 from shahar.model.entity import parse_entity
+from shahar.model.told import read_whole
 from shahar.services.broker import Broker, Mark
 from shahar.store import entities, journal, tenants
 from shahar.store.db import Database, Tx
@@ -104,6 +106,48 @@ async def test_batch_members_fail_each_for_itself(broker: Broker) -> None:
     await broker.change("", create("urn:a:1", a=1), AT)
     outcomes = await broker.apply("", [create("urn:a:1", a=2), create("urn:a:2", a=2)], AT)
     assert [isinstance(outcome, Applied) for outcome in outcomes] == [False, True]
+
+
+TOLD: list[tuple[str, dict[str, Any]]] = [
+    ("upsert", {"a": 1.5, "b": {"type": "Property", "value": 2, "unitCode": "C62"}, "scope": "/x"}),
+    ("upsert", {"a": 2.5, "place": {"type": "GeoProperty", "value": {"type": "Point", "coordinates": [69.2, 41.3]}}}),
+    ("create", {"a": 3}),
+    ("delete", {}),
+    ("create", {"c": [{"type": "Property", "value": 1}, {"type": "Property", "value": 2, "datasetId": "urn:d:1"}]}),
+    ("upsert", {"c": [{"type": "Property", "value": 3, "datasetId": "urn:d:1"}], "type": ["T", "U"]}),
+    ("upsert", {"a": {"type": "Property", "value": 1, "observedAt": "2026-01-01T00:00:00Z"}}),
+    ("update", {"b": 7, "scope": "/y"}),
+]
+
+
+@pytest.mark.parametrize("hurried", [False, True], ids=["time goes on", "time stands still"])
+async def test_a_whole_entity_told_beforehand_leaves_the_same_rows(tmp_path: Path, hurried: bool) -> None:
+    left = []
+    for told in (False, True):
+        db = Database(tmp_path / f"{told}.db")
+        await db.open()
+        broker = Broker(db)
+        for turn, (kind, attributes) in enumerate(TOLD):
+            at = 1_000_000 if hurried else 1_000_000 * (turn + 1)
+            body = {"id": "urn:e:1", "type": "T", **attributes}
+            made: Kind = "create" if kind == "create" else "upsert"
+            plain = Change("delete" if kind == "delete" else made, "urn:e:1", parse_entity(body, CORE))
+            wish = read_whole(made, body, CORE, at) if told and kind != "delete" else plain
+            await broker.apply("", [wish], at, update=kind == "update")
+        left.append(await db.read(_tables))
+        await db.close()
+    assert left[0] == left[1]
+    assert len(left[0]["journal"]) == len(TOLD) - 1, "the second creation is refused"
+
+
+def _tables(tx: Tx) -> dict[str, list[Any]]:
+    found = {
+        table: [*tx.rows(f"SELECT * FROM {table} ORDER BY 1, 2, 3")]
+        for table in ("entity", "entity_type", "place_of", "history", "journal")
+    }
+    for table in ("entity", "history", "journal"):
+        found[table] = [(*row[:-1], json.loads(row[-1])) for row in found[table]]
+    return found
 
 
 async def test_a_tenant_is_made_by_the_first_creation_alone(db: Database, broker: Broker) -> None:

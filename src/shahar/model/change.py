@@ -56,6 +56,11 @@ class Change:
     lang: str = ""
     observed_at: Instant | None = None
 
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The entity types that the wish names."""
+        return tuple(self.fragment.get("type", ()))
+
 
 @dataclass(slots=True)
 class Applied:
@@ -93,18 +98,19 @@ def apply(change: Change, doc: Doc | None, at: Instant) -> Applied:
 def _create(fragment: Doc, at: Instant) -> Applied:
     if not fragment.get("type"):
         raise Invalid("an entity needs a type", field="type", rule="ETSI GS CIM 009 clause 5.2.4")
-    done = Applied(None, created=True)
-    doc: Doc = {**fragment, "createdAt": at, "modifiedAt": at}
+    attrs: dict[str, list[Instance]] = {}
+    doc: Doc = {**fragment, "createdAt": at, "modifiedAt": at, "attrs": attrs}
     if not doc.get("scope", True):
         del doc["scope"]
-    doc["attrs"] = attrs = {}
+    done = Applied(doc, created=True)
     for iri, instances in fragment["attrs"].items():
-        kept = [_stamp(instance, None, at) for instance in instances if not _is_null(instance)]
+        kept = [instance for instance in instances if not _is_null(instance)]
         if kept:
             attrs[iri] = kept
-            done.set.extend((iri, instance) for instance in kept)
-            done.updated.append(iri)
-    done.doc = doc
+            for instance in kept:
+                instance["createdAt"] = instance["modifiedAt"] = at
+                done.set.append((iri, instance))
+    done.updated = list(attrs)
     return done
 
 
@@ -116,6 +122,9 @@ def _stamp(instance: Instance, old: Instance | None, at: Instant) -> Instance:
 
 
 def _is_null(instance: Instance) -> bool:
+    value = instance.get("value")
+    if type(value) is float or type(value) is int:  # most are; the rest takes three times as long
+        return False
     value = instance.get(VALUE_MEMBER.get(instance["type"], "value"))
     return value == NULL or (type(value) is dict and value == {"@none": NULL})
 

@@ -12,12 +12,11 @@ Source: ETSI GS CIM 009 clauses 5.6, 5.7.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-import orjson
 import structlog
 
 from shahar.model import change as changes
@@ -27,7 +26,9 @@ from shahar.model.change import Applied, Change
 from shahar.model.entity import Doc, Instance
 from shahar.model.linking import Join, Linked
 from shahar.model.render import View
-from shahar.store import entities, history, journal, records, tenants
+from shahar.model.told import Whole, Wish
+from shahar.services import rows
+from shahar.store import entities, history, records, tenants
 from shahar.store.db import Database, Tx
 from shahar.store.entities import Page
 from shahar.store.history import Span
@@ -75,7 +76,7 @@ class Broker:
     db: Database
     _indexing: set[str] = field(default_factory=set)
 
-    async def apply(self, tenant: str, wishes: Sequence[Change], at: Instant, *, update: bool = False) -> list[Outcome]:
+    async def apply(self, tenant: str, wishes: Sequence[Wish], at: Instant, *, update: bool = False) -> list[Outcome]:
         """Do each change in order in one transaction; what came of each, an error in its place where it failed.
 
         `update`: an upsert of an entity that exists appends instead of replacing.
@@ -178,7 +179,7 @@ class Broker:
 # -- in the writer ----------------------------------------------------------------------------------------------------
 
 
-def _apply_all(tx: Tx, tenant: str, wishes: Sequence[Change], at: Instant, update: bool) -> list[Outcome]:
+def _apply_all(tx: Tx, tenant: str, wishes: Sequence[Wish], at: Instant, update: bool) -> list[Outcome]:
     outcomes: list[Outcome] = []
     if len(wishes) > 1:
         _foresee(tx, tenant, wishes)
@@ -190,30 +191,55 @@ def _apply_all(tx: Tx, tenant: str, wishes: Sequence[Change], at: Instant, updat
     return outcomes
 
 
-def _foresee(tx: Tx, tenant: str, wishes: Sequence[Change]) -> None:
+def _foresee(tx: Tx, tenant: str, wishes: Sequence[Wish]) -> None:
     try:
         entities.foresee(tx, tenants.number(tx, tenant), [wish.id for wish in wishes])
     except NotFound:
         return  # the tenant is not there yet: neither are its entities
 
 
-def _apply_one(tx: Tx, tenant: str, wish: Change, at: Instant, update: bool = False) -> Applied:
+def _apply_one(tx: Tx, tenant: str, wish: Wish, at: Instant, update: bool = False) -> Applied:
     """Read, think, write; everything that may fail by a caller's fault fails before the first row is written."""
     try:
         number = tenants.number(tx, tenant)
     except NotFound:
         if wish.kind not in CREATING:
             raise
-        changes.apply(wish, None, at)
+        if not isinstance(wish, Whole):
+            changes.apply(wish, None, at)
         number = tenants.make(tx, tenant, at)
     held = entities.load(tx, number, wish.id)
-    old = held.doc if held else None
+    old = held.read() if held else None
+    if isinstance(wish, Whole):
+        whole = None if update and old is not None else _whole(wish, old, at)
+        if whole is not None:
+            rows.write(tx, number, wish.id, held, old, whole, wish.told, at)
+            return whole
+        wish = wish.untold()
     if update and old is not None and wish.kind == "upsert":
         wish = Change("append", wish.id, wish.fragment)
     applied = changes.apply(wish, old, at)
     if applied.changed:
-        _write(tx, number, wish.id, held, applied, at)
+        rows.write(tx, number, wish.id, held, old, applied, None, at)
     return applied
+
+
+def _whole(wish: Whole, old: Doc | None, at: Instant) -> Applied | None:
+    """What comes of a wish that was told already, without its attributes; None when it has to be thought again."""
+    if wish.at != at:
+        return None
+    if old is None:
+        return Applied(wish.shell, created=True)
+    if wish.kind == "create" or at <= old["modifiedAt"]:
+        return None
+    kept = {(iri, dataset) for iri, dataset, *_ in wish.told.lines}
+    gone = [
+        (iri, one)
+        for iri, instances in old["attrs"].items()
+        for one in instances
+        if (iri, one.get("datasetId")) not in kept
+    ]
+    return Applied(wish.shell | {"createdAt": old["createdAt"]}, gone=gone, shell=True)
 
 
 def _observe(tx: Tx, tenant: str, wish: Change, at: Instant, mark: Mark | None) -> int:
@@ -225,78 +251,6 @@ def _observe(tx: Tx, tenant: str, wish: Change, at: Instant, mark: Mark | None) 
         records.put(tx, "frame", number, mark.device, {"frame": mark.frame, "at": mark.at}, at, journaled=False)
     applied = _apply_one(tx, tenant, wish, at)
     return len(applied.set) + len(applied.late)
-
-
-def _write(tx: Tx, tenant: int, entity_id: str, held: entities.Held | None, applied: Applied, at: Instant) -> None:
-    if applied.doc is None or applied.set or applied.gone or applied.created or applied.shell:
-        pk = entities.put(tx, tenant, held, entity_id, applied, at)
-    else:
-        assert held is not None
-        pk = held.pk
-    types = applied.doc["type"] if applied.doc else held.doc["type"] if held and held.doc else []
-    names = history.names(tx)
-    texts = [orjson.dumps(instance) for _, instance in applied.set]
-    rows = [_row(names, pk, iri, instance, text) for (iri, instance), text in zip(applied.set, texts, strict=True)]
-    rows += [_tombstone(names, pk, iri, instance, at) for iri, instance in applied.gone]
-    if rows:
-        history.append(tx, rows)
-    late = [
-        (iri, instance)
-        for iri, instance in applied.late
-        if history.add(tx, _row(names, pk, iri, instance, orjson.dumps(instance)))
-    ]
-    applied.late = late
-    if not (texts or applied.gone or applied.created or applied.shell or applied.doc is None or late):
-        return
-    kind = "entity.deleted" if applied.doc is None else "entity.created" if applied.created else "entity.updated"
-    journal.append(tx, tenant, at, kind, entity_id, _what(types, applied, texts, late))
-
-
-def _row(names: Mapping[str, int], pk: int, iri: str, instance: Instance, text: bytes) -> history.Key:
-    dataset = instance.get("datasetId")
-    modified = instance["modifiedAt"]
-    observed = instance.get("observedAt")
-    return (
-        pk,
-        modified if observed is None else observed,
-        names[iri],
-        names[dataset] if dataset else 0,
-        history.UNOBSERVED if observed is None else history.OBSERVED,
-        modified,
-        text.decode(),
-    )
-
-
-def _tombstone(names: Mapping[str, int], pk: int, iri: str, instance: Instance, at: Instant) -> history.Key:
-    dataset = instance.get("datasetId")
-    text = orjson.dumps(
-        {key: value for key, value in instance.items() if key in {"type", "datasetId"}} | {"modifiedAt": at}
-    )
-    return (
-        pk,
-        at,
-        names[iri],
-        names[dataset] if dataset else 0,
-        history.DELETED,
-        at,
-        text.decode(),
-    )
-
-
-def _what(types: list[str], applied: Applied, texts: list[bytes], late: list[tuple[str, Instance]]) -> bytes:
-    """The journal's account of a change.
-
-    {"types", "set": {IRI: [instance]}, "gone": [[IRI, datasetId, instance as it was]], "late": {IRI: [instance]}}.
-    """
-    grouped: dict[str, list[orjson.Fragment]] = {}
-    for (iri, _), text in zip(applied.set, texts, strict=True):
-        grouped.setdefault(iri, []).append(orjson.Fragment(text))
-    what: dict[str, Any] = {"types": types, "set": grouped}
-    if applied.gone:
-        what["gone"] = [[iri, instance.get("datasetId", ""), instance] for iri, instance in applied.gone]
-    if late:
-        what["late"] = {iri: [instance] for iri, instance in late}
-    return orjson.dumps(what)
 
 
 # -- in a reader ------------------------------------------------------------------------------------------------------

@@ -19,7 +19,6 @@ import orjson
 
 from shahar.model import ordering
 from shahar.model import query as q
-from shahar.model.change import Applied
 from shahar.model.entity import Doc
 from shahar.store import history
 from shahar.store.db import Bulk, Tx
@@ -28,7 +27,7 @@ from shahar.values import places
 from shahar.values.errors import TooComplex
 from shahar.values.instants import Instant
 
-CACHE_BYTES: Final = 6_000_000
+CACHE_BYTES: Final = 16_000_000
 FOLLOWED_KEPT: Final = 1_000
 """Linked entities that one question remembers while it asks about them (`q=locatedAt{name}==...`)."""
 INDEXES_MAX: Final = 24
@@ -37,27 +36,35 @@ _COMPOUND: Final = ("{v} >= '[' AND {v} < '\\'", "{v} >= '{{' AND {v} < '|'")
 """A list or an object is extracted as its JSON text, which starts with a bracket: it stays in, to be evaluated."""
 
 _ROWS: Final = Bulk(
-    "INSERT INTO entity(pk, tenant, id, gone, multi, doc)",
+    "INSERT OR FAIL INTO entity(pk, tenant, id, gone, multi, doc)",
     6,
     "ON CONFLICT(pk) DO UPDATE SET gone = excluded.gone, multi = excluded.multi, doc = excluded.doc",
     last_wins=True,
 )
-_TYPE_ROWS: Final = Bulk("INSERT INTO entity_type(tenant, type, entity)", 3, "ON CONFLICT DO NOTHING")
-_PLACE_OF_ROWS: Final = Bulk("INSERT INTO place_of(pk, tenant, entity, attr)", 4)
-_PLACE_ROWS: Final = Bulk("INSERT INTO place(pk, west, east, south, north)", 5)
+_TYPE_ROWS: Final = Bulk("INSERT OR FAIL INTO entity_type(tenant, type, entity)", 3, "ON CONFLICT DO NOTHING")
+_PLACE_OF_ROWS: Final = Bulk("INSERT OR FAIL INTO place_of(pk, tenant, entity, attr)", 4)
+_PLACE_ROWS: Final = Bulk("INSERT OR FAIL INTO place(pk, west, east, south, north)", 5)
 
 
 @dataclass(slots=True)
 class Held:
-    """An entity's row as the writer knows it; `doc` is None while it is deleted, `placed` says whether it holds a
-    geometry, `settled` how often the writer had settled when the row was put off (-1: it is in the file).
+    """An entity's row as the writer knows it: the text of its document, which takes a sixth of the document's own room;
+    `settled` tells how often the writer had settled when the row was put off (-1: it is in the file).
     """
 
     pk: int
-    doc: Doc | None
-    size: int
-    placed: bool
+    text: str
+    gone: bool
     settled: int = -1
+
+    def read(self) -> Doc | None:
+        """The document, None while the entity is deleted."""
+        return None if self.gone else orjson.loads(self.text)
+
+    @property
+    def placed(self) -> bool:
+        """Whether it may hold a geometry."""
+        return '"GeoProperty"' in self.text
 
 
 @dataclass(slots=True)
@@ -91,12 +98,12 @@ class _Cache:
 
     def put(self, key: tuple[int, str], held: Held) -> None:
         old = self.held.pop(key, None)
-        self.bytes += held.size - (old.size if old else 0)
+        self.bytes += len(held.text) - (len(old.text) if old else 0)
         self.held[key] = held
         self.absent.discard(key)
         while self.bytes > CACHE_BYTES:
             _, dropped = self.held.popitem(last=False)
-            self.bytes -= dropped.size
+            self.bytes -= len(dropped.text)
             if dropped.settled == self.tx.settled:
                 self.tx.settle()
 
@@ -121,7 +128,7 @@ def load(tx: Tx, tenant: int, entity_id: str) -> Held | None:
         )
         if row is None:
             return None
-        found = _held(row[0], row[1], row[2])
+        found = Held(row[0], row[2], row[1] is not None)
         cache.put(key, found)
     return found
 
@@ -138,31 +145,31 @@ def foresee(tx: Tx, tenant: int, ids: Sequence[str]) -> None:
     )
     cache.absent = asked
     for entity_id, pk, gone, text in rows:
-        cache.put((tenant, entity_id), _held(pk, gone, text))
+        cache.put((tenant, entity_id), Held(pk, text, gone is not None))
 
 
-def _held(pk: int, gone: Instant | None, text: str) -> Held:
-    doc = None if gone is not None else orjson.loads(text)
-    return Held(pk, doc, len(text), bool(_geometries(doc)))
-
-
-def put(tx: Tx, tenant: int, held: Held | None, entity_id: str, applied: Applied, at: Instant) -> int:
-    """Write what a change made of an entity; the row's number."""
-    doc = applied.doc
-    if doc is None:
-        assert held is not None
-        return _bury(tx, tenant, held, entity_id, at)
-    text = orjson.dumps(doc)
-    multi = any([len(instances) > 1 for instances in doc["attrs"].values()])  # noqa: C419 -- a list is faster
+def put(
+    tx: Tx,
+    tenant: int,
+    entity_id: str,
+    held: Held | None,
+    old: Doc | None,
+    doc: Doc,
+    text: str,
+    multi: bool,
+) -> int:
+    """Write what a change made of an entity, `old` before it; the row's number. `text` is the whole document, of which
+    `doc` may lack the attributes; `multi`: an attribute has several instances.
+    """
     pk = held.pk if held else _next(tx, "entity")
-    tx.later(_ROWS, [(pk, tenant, entity_id, None, int(multi), text.decode())])
-    old = held.doc if held else None
+    new = Held(pk, text, gone=False)
+    tx.later(_ROWS, [(pk, tenant, entity_id, None, int(multi), text)])
     if old is None or old["type"] != doc["type"]:
         _put_types(tx, tenant, pk, doc, new=held is None)
-    placed = any([one["type"] == "GeoProperty" for _, one in applied.set])  # noqa: C419 -- as above
-    if placed or (held is not None and held.placed):
-        placed = _put_places(tx, tenant, pk, old, doc)
-    _cache(tx).put((tenant, entity_id), Held(pk, doc, len(text), placed, tx.settled))
+    if new.placed or (held is not None and held.placed):
+        _put_places(tx, tenant, pk, old, doc if "attrs" in doc else orjson.loads(text))
+    new.settled = tx.settled
+    _cache(tx).put((tenant, entity_id), new)
     return pk
 
 
@@ -177,14 +184,14 @@ def _next(tx: Tx, table: str) -> int:
     return last + 1
 
 
-def _bury(tx: Tx, tenant: int, held: Held, entity_id: str, at: Instant) -> int:
-    assert held.doc is not None
-    shell = {key: value for key, value in held.doc.items() if key != "attrs"} | {"attrs": {}, "deletedAt": at}
+def bury(tx: Tx, tenant: int, entity_id: str, held: Held, old: Doc, at: Instant) -> int:
+    """Leave of a deleted entity what its history is asked for by; the row's number."""
+    shell = {key: value for key, value in old.items() if key != "attrs"} | {"attrs": {}, "deletedAt": at}
     text = orjson.dumps(shell).decode()
     tx.later(_ROWS, [(held.pk, tenant, entity_id, at, 0, text)])
     if held.placed:
         _drop_places(tx, held.pk)
-    _cache(tx).put((tenant, entity_id), Held(held.pk, None, len(text), False, tx.settled))
+    _cache(tx).put((tenant, entity_id), Held(held.pk, text, gone=True, settled=tx.settled))
     return held.pk
 
 
@@ -210,12 +217,12 @@ def _geometries(doc: Doc | None) -> list[tuple[str, Any]]:
     ]
 
 
-def _put_places(tx: Tx, tenant: int, pk: int, old: Doc | None, new: Doc) -> bool:
-    """Write the places of an entity where they changed; whether it has any."""
+def _put_places(tx: Tx, tenant: int, pk: int, old: Doc | None, new: Doc) -> None:
+    """Write the places of an entity where they changed."""
     wanted = _geometries(new)
     before = _geometries(old)
     if wanted == before:
-        return bool(wanted)
+        return
     if before:
         _drop_places(tx, pk)
     for iri, geometry in wanted:
@@ -223,7 +230,6 @@ def _put_places(tx: Tx, tenant: int, pk: int, old: Doc | None, new: Doc) -> bool
         west, south, east, north = places.bbox(geometry)
         tx.later(_PLACE_OF_ROWS, [(place, tenant, pk, history.name(tx, iri))])
         tx.later(_PLACE_ROWS, [(place, west, east, south, north)])
-    return bool(wanted)
 
 
 def _drop_places(tx: Tx, pk: int) -> None:

@@ -29,7 +29,7 @@ DELETED: Final = 2
 Key = tuple[int, Instant, int, int, int, Instant, str]
 
 _ROWS: Final = Bulk(
-    "INSERT INTO history(entity, at, attr, dataset, kind, modified_at, doc)",
+    "INSERT OR FAIL INTO history(entity, at, attr, dataset, kind, modified_at, doc)",
     7,
     "ON CONFLICT(entity, at, attr, dataset, kind) DO UPDATE SET modified_at = excluded.modified_at, doc = excluded.doc",
 )

@@ -19,7 +19,7 @@ from shahar.values.instants import SECOND, Instant
 
 KEEP_S: Final = 7 * 86_400
 PRUNE_ROWS: Final = 20_000
-_ROWS: Final = Bulk("INSERT INTO journal(seq, tenant, at, kind, key, what)", 6)
+_ROWS: Final = Bulk("INSERT OR FAIL INTO journal(seq, tenant, at, kind, key, what)", 6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,10 @@ class Entry:
     what: Any
 
 
-def append(tx: Tx, tenant: int, at: Instant, kind: str, key: str, what: bytes) -> int:
-    """Write one row; its number. `what` is JSON text in UTF-8."""
+def append(tx: Tx, tenant: int, at: Instant, kind: str, key: str, what: str) -> int:
+    """Write one row; its number. `what` is JSON text."""
     seq = _next(tx)
-    tx.later(_ROWS, [(seq, tenant, at, kind, key, what.decode())])
+    tx.later(_ROWS, [(seq, tenant, at, kind, key, what)])
     return seq
 
 

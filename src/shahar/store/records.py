@@ -39,7 +39,7 @@ def put(tx: Tx, kind: str, tenant: int, key: str, doc: Record, at: Instant, *, j
         apart=True,
     )
     if journaled:
-        journal.append(tx, tenant, at, f"{kind}.put", key, b"{}")
+        journal.append(tx, tenant, at, f"{kind}.put", key, "{}")
 
 
 def drop(tx: Tx, kind: str, tenant: int, key: str, at: Instant, *, journaled: bool = True) -> bool:
@@ -50,7 +50,7 @@ def drop(tx: Tx, kind: str, tenant: int, key: str, at: Instant, *, journaled: bo
         apart=True,
     )
     if gone and journaled:
-        journal.append(tx, tenant, at, f"{kind}.dropped", key, b"{}")
+        journal.append(tx, tenant, at, f"{kind}.dropped", key, "{}")
     return bool(gone)
 
 

@@ -7,19 +7,24 @@ Source: ETSI GS CIM 009 clauses 5.6.7 to 5.6.10, 5.6.20, 6.14 to 6.17, 6.31; the
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from shahar.model import access
 from shahar.model.change import Applied, Change, Kind
 from shahar.model.entity import CREATE, PATCH, Reading, check_uri, parse_entity
+from shahar.model.told import Wish, read_whole
 from shahar.values.bounds import BATCH_ENTITIES
 from shahar.values.errors import Invalid, ShaharError, TooLarge
 from shahar.web.exchange import LD_JSON, Request, Response, json_response
 from shahar.web.ngsild.negotiate import body_of, context_of, linked_context
 from shahar.web.problem import document_of
 
-Wish = Change | tuple[str, ShaharError]
+TURN: Final = 16
+"""Entities of a batch that are read before others get their turn: other requests, and the store's writer."""
+
+Tried = Wish | tuple[str, ShaharError]
 """A change to try, or the id of an entity that could not be read and why."""
 
 
@@ -80,15 +85,20 @@ def _listed(body: Any) -> list[Any]:
     return body
 
 
-async def _wishes(request: Request, kind: Kind, reading: Reading) -> list[Wish]:
+async def _wishes(request: Request, kind: Kind, reading: Reading) -> list[Tried]:
     """One wish for each entity of the body; what cannot be read becomes an error in its place."""
-    wishes: list[Wish] = []
+    wishes: list[Tried] = []
     if request.media_type == LD_JSON and linked_context(request) is not None:
         raise Invalid(
             "application/ld+json carries its @context in the body, not in Link", field="Link", rule="clause 6.3.5"
         )
     shared = None if request.media_type == LD_JSON else await context_of(request, [])
-    for body in _listed(body_of(request)):
+    bodies = _listed(body_of(request))
+    allowed: set[tuple[str, ...]] = set()
+    for number, body in enumerate(bodies):
+        bodies[number] = None  # what has been read need not be kept
+        if number % TURN == TURN - 1:
+            await asyncio.sleep(0)
         entity_id = str(body.get("id", body.get("@id", ""))) if isinstance(body, dict) else ""
         try:
             if shared is not None and isinstance(body, dict) and "@context" in body:
@@ -96,21 +106,27 @@ async def _wishes(request: Request, kind: Kind, reading: Reading) -> list[Wish]:
                     "application/json takes its @context from the Link header", field="@context", rule="clause 6.3.5"
                 )
             context = shared if shared is not None else await context_of(request, body)
-            doc = parse_entity(body, context, reading)
-            access.demand(request.actor, access.Target("write", "entities", request.tenant, tuple(doc.get("type", ()))))
-            wishes.append(Change(kind, doc["id"], doc))
+            if kind in {"create", "upsert"}:
+                wish: Wish = read_whole(kind, body, context, request.at)
+            else:
+                doc = parse_entity(body, context, reading)
+                wish = Change(kind, doc["id"], doc)
+            if wish.types not in allowed:
+                access.demand(request.actor, access.Target("write", "entities", request.tenant, wish.types))
+                allowed.add(wish.types)
+            wishes.append(wish)
         except ShaharError as problem:
             wishes.append((entity_id, problem))
     return wishes
 
 
 async def _run(
-    request: Request, wishes: Sequence[Wish], *, update: bool = False
+    request: Request, wishes: Sequence[Tried], *, update: bool = False
 ) -> list[tuple[str, Applied | ShaharError]]:
     """What came of each wish, in order."""
-    tried = [wish for wish in wishes if isinstance(wish, Change)]
+    tried = [wish for wish in wishes if not isinstance(wish, tuple)]
     outcomes = iter(await request.parts.broker.apply(request.tenant, tried, request.at, update=update))
-    return [(wish.id, next(outcomes)) if isinstance(wish, Change) else wish for wish in wishes]
+    return [wish if isinstance(wish, tuple) else (wish.id, next(outcomes)) for wish in wishes]
 
 
 def _answer(results: list[tuple[str, Applied | ShaharError]], good: Response) -> Response:

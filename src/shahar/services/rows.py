@@ -1,0 +1,106 @@
+"""One change as rows: document, history and journal, written together in the writer's transaction.
+
+For: services/broker, which decides what changes. An instance is made text once, for all three.
+Promises: what `applied` and `told` say is what the three tables say afterwards; a change that left nothing new writes
+no row.
+Does not: think about meaning (model/change); read what is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from shahar.model.change import Applied
+from shahar.model.entity import Doc, Instance
+from shahar.model.told import Line, Told, tell
+from shahar.store import entities, history, journal
+from shahar.store.db import Tx
+from shahar.values.instants import Instant
+
+
+def write(
+    tx: Tx,
+    tenant: int,
+    entity_id: str,
+    held: entities.Held | None,
+    old: Doc | None,
+    applied: Applied,
+    told: Told | None,
+    at: Instant,
+) -> None:
+    """The rows of a change of the entity that was `old`. `told`: every instance of the entity afterwards, of which
+    `applied.doc` then holds none itself.
+    """
+    shared = told or tell(applied.set)
+    pk = _document(tx, tenant, entity_id, held, old, applied, told, at)
+    names = history.names(tx)
+    rows: list[history.Key] = []
+    if applied.doc is not None:
+        modified = applied.doc["modifiedAt"]
+        rows = [_row(names, pk, modified, line) for line in shared.lines]
+    if applied.gone:
+        rows += [_tombstone(names, pk, iri, instance, at) for iri, instance in applied.gone]
+    if rows:
+        history.append(tx, rows)
+    if applied.late:
+        late = zip(applied.late, tell(applied.late).lines, strict=True)
+        applied.late = [given for given, line in late if history.add(tx, _row(names, pk, given[1]["modifiedAt"], line))]
+    if rows or applied.late or applied.created or applied.shell or applied.doc is None:
+        kind = "entity.deleted" if applied.doc is None else "entity.created" if applied.created else "entity.updated"
+        types = applied.doc["type"] if applied.doc else old["type"] if old else []
+        journal.append(tx, tenant, at, kind, entity_id, _what(types, applied, shared.attrs))
+
+
+def _document(
+    tx: Tx,
+    tenant: int,
+    entity_id: str,
+    held: entities.Held | None,
+    old: Doc | None,
+    applied: Applied,
+    told: Told | None,
+    at: Instant,
+) -> int:
+    doc = applied.doc
+    if doc is None:
+        assert held is not None
+        assert old is not None
+        return entities.bury(tx, tenant, entity_id, held, old, at)
+    if told is not None:
+        text = f'{orjson.dumps(doc).decode()[:-1]},"attrs":{told.attrs}}}'
+        return entities.put(tx, tenant, entity_id, held, old, doc, text, told.multi)
+    if applied.set or applied.gone or applied.created or applied.shell:
+        multi = any([len(instances) > 1 for instances in doc["attrs"].values()])  # noqa: C419 -- a list is faster
+        return entities.put(tx, tenant, entity_id, held, old, doc, orjson.dumps(doc).decode(), multi)
+    assert held is not None
+    return held.pk
+
+
+def _row(names: Mapping[str, int], pk: int, modified: Instant, line: Line) -> history.Key:
+    iri, dataset, observed, text = line
+    if observed is None:
+        return (pk, modified, names[iri], names[dataset] if dataset else 0, history.UNOBSERVED, modified, text)
+    return (pk, observed, names[iri], names[dataset] if dataset else 0, history.OBSERVED, modified, text)
+
+
+def _tombstone(names: Mapping[str, int], pk: int, iri: str, instance: Instance, at: Instant) -> history.Key:
+    dataset = instance.get("datasetId")
+    kept = {key: value for key, value in instance.items() if key in {"type", "datasetId"}} | {"modifiedAt": at}
+    text = orjson.dumps(kept).decode()
+    return (pk, at, names[iri], names[dataset] if dataset else 0, history.DELETED, at, text)
+
+
+def _what(types: list[str], applied: Applied, attrs: str) -> str:
+    """The journal's account of a change.
+
+    {"set": {IRI: [instance]}, "types", "gone": [[IRI, datasetId, instance as it was]], "late": {IRI: [instance]}}.
+    """
+    rest: dict[str, Any] = {"types": types}
+    if applied.gone:
+        rest["gone"] = [[iri, instance.get("datasetId", ""), instance] for iri, instance in applied.gone]
+    if applied.late:
+        rest["late"] = {iri: [instance] for iri, instance in applied.late}
+    return f'{{"set":{attrs},{orjson.dumps(rest).decode()[1:]}'
