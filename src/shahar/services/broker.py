@@ -28,15 +28,16 @@ from shahar.model.linking import Join, Linked
 from shahar.model.render import View
 from shahar.model.told import Whole, Wish
 from shahar.services import rows
-from shahar.store import entities, history, records, tenants
+from shahar.store import entities, history, records, shapes, tenants
 from shahar.store.db import Database, Tx
 from shahar.store.entities import Page
 from shahar.store.history import Span
+from shahar.store.shapes import Shape
 from shahar.values.bounds import TEMPORAL_INSTANCES
 from shahar.values.errors import NotFound, ShaharError
 from shahar.values.instants import Instant
 
-__all__ = ["Broker", "Evolution", "Mark", "Outcome", "Page", "Span"]
+__all__ = ["Broker", "Evolution", "Mark", "Outcome", "Page", "Shape", "Span"]
 
 log = structlog.get_logger(__name__)
 
@@ -124,6 +125,10 @@ class Broker:
             task = asyncio.ensure_future(self.db.write(partial(entities.make_index, attr=attr, at=at), long=True))
             task.add_done_callback(partial(self._indexed, attr))
         return page
+
+    async def shapes(self, tenant: str) -> list[Shape]:
+        """Which types and attributes the entities have, and how many of each; NoTenant."""
+        return await self.db.read(lambda tx: shapes.every(tx, tenants.number(tx, tenant)))
 
     async def linked(
         self, tenant: str, docs: Sequence[Doc], view: View, join: Join, types: q.Node | None = None

@@ -71,7 +71,7 @@ def _document(
         return entities.bury(tx, tenant, entity_id, held, old, at)
     if told is not None:
         text = f'{orjson.dumps(doc).decode()[:-1]},"attrs":{told.attrs}}}'
-        return entities.put(tx, tenant, entity_id, held, old, doc, text, told.multi)
+        return entities.put(tx, tenant, entity_id, held, old, doc, text, told.multi, told.lines)
     if applied.set or applied.gone or applied.created or applied.shell:
         multi = any([len(instances) > 1 for instances in doc["attrs"].values()])  # noqa: C419 -- a list is faster
         return entities.put(tx, tenant, entity_id, held, old, doc, orjson.dumps(doc).decode(), multi)

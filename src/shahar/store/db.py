@@ -34,6 +34,7 @@ import fcntl
 import os
 import queue
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -71,13 +72,15 @@ class Bulk:
     """Rows of one kind that may be put off: `insert` such as "INSERT INTO t(a, b)", of `columns` values, and what
     follows them.
 
-    `last_wins`: of rows with the same first value only the last is written.
+    `last_wins`: of rows with the same first value only the last is written. `sums`: of rows that differ in the last
+    value alone one is written, with the sum, and none where it is nothing.
     """
 
     insert: str
     columns: int
     conflict: str = ""
     last_wins: bool = False
+    sums: bool = False
     _statements: dict[int, str] = field(default_factory=dict)
 
     def statement(self, rows: int) -> str:
@@ -88,6 +91,13 @@ class Bulk:
             found = f"{self.insert} VALUES {', '.join([one] * rows)} {self.conflict}"
             self._statements[rows] = found
         return found
+
+
+def _summed(rows: Sequence[Row]) -> list[Row]:
+    sums: Counter[Row] = Counter()
+    for *key, number in rows:
+        sums[tuple(key)] += number
+    return [(*key, number) for key, number in sums.items() if number]
 
 
 class Tx:
@@ -150,7 +160,11 @@ class Tx:
         waiting = self._put_off
         self.forget()
         for kind, rows in waiting.items():
-            self._write(kind, list({row[0]: row for row in rows}.values()) if kind.last_wins else rows)
+            if kind.last_wins:
+                rows = list({row[0]: row for row in rows}.values())
+            elif kind.sums:
+                rows = _summed(rows)
+            self._write(kind, rows)
 
     def forget(self) -> None:
         """Drop what was put off: the transaction is being rolled back."""

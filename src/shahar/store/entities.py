@@ -20,7 +20,8 @@ import orjson
 from shahar.model import ordering
 from shahar.model import query as q
 from shahar.model.entity import Doc
-from shahar.store import history
+from shahar.model.told import Line
+from shahar.store import history, shapes
 from shahar.store.db import Bulk, Tx
 from shahar.store.dialect import SQLITE
 from shahar.values import places
@@ -157,9 +158,10 @@ def put(
     doc: Doc,
     text: str,
     multi: bool,
+    lines: Sequence[Line] | None = None,
 ) -> int:
     """Write what a change made of an entity, `old` before it; the row's number. `text` is the whole document, of which
-    `doc` may lack the attributes; `multi`: an attribute has several instances.
+    `doc` may lack the attributes when `lines` tell them; `multi`: an attribute has several instances.
     """
     pk = held.pk if held else _next(tx, "entity")
     new = Held(pk, text, gone=False)
@@ -168,6 +170,7 @@ def put(
         _put_types(tx, tenant, pk, doc, new=held is None)
     if new.placed or (held is not None and held.placed):
         _put_places(tx, tenant, pk, old, doc if "attrs" in doc else orjson.loads(text))
+    shapes.moved(tx, tenant, old, doc, lines)
     new.settled = tx.settled
     _cache(tx).put((tenant, entity_id), new)
     return pk
@@ -191,6 +194,7 @@ def bury(tx: Tx, tenant: int, entity_id: str, held: Held, old: Doc, at: Instant)
     tx.later(_ROWS, [(held.pk, tenant, entity_id, at, 0, text)])
     if held.placed:
         _drop_places(tx, held.pk)
+    shapes.moved(tx, tenant, old, None)
     _cache(tx).put((tenant, entity_id), Held(held.pk, text, gone=True, settled=tx.settled))
     return held.pk
 

@@ -6,6 +6,7 @@ with a sentence. The rows, in words:
 - each attribute instance over time is one `history` row, clustered by entity and instant, so that the ten readings of
   one update lie
   on one page; `name` interns attribute names and dataset ids;
+- each shape of entities, types and kinds of attributes, is one `shape` row with their number (store/shapes.py);
 - each change is one `journal` row in its own transaction; `consumer` remembers how far each reader of it has come;
 - everything else (subscriptions, devices, accounts ...) is a `record`: kind, key, document, and a folded text for
   search.
@@ -50,6 +51,19 @@ STEPS: Final[tuple[str, ...]] = (
       kind TEXT NOT NULL, tenant INTEGER NOT NULL, key TEXT NOT NULL, at INTEGER NOT NULL, doc TEXT NOT NULL,
       PRIMARY KEY(kind, tenant, key)) STRICT, WITHOUT ROWID;
     CREATE TABLE attribute_index(attr TEXT PRIMARY KEY, made_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    """,
+    """
+    CREATE TABLE shape(
+      tenant INTEGER NOT NULL, shape TEXT NOT NULL, entities INTEGER NOT NULL,
+      PRIMARY KEY(tenant, shape)) STRICT, WITHOUT ROWID;
+    INSERT INTO shape(tenant, shape, entities)
+      SELECT tenant, json_object(
+        'attrs', json((SELECT json_group_object(a.key, json((
+            SELECT json_group_array(json_extract(i.value, '$.type')) FROM json_each(a.value) i)))
+          FROM (SELECT key, value FROM json_each(e.doc, '$.attrs') ORDER BY key) a)),
+        'types', json((SELECT json_group_array(t.value)
+          FROM (SELECT value FROM json_each(e.doc, '$.type') ORDER BY value) t))) AS text, count(*)
+      FROM entity e WHERE gone IS NULL GROUP BY tenant, text;
     """,
 )
 

@@ -17,7 +17,7 @@ from shahar.values.bounds import BATCH_BYTES, BODY_BYTES, INTAKE_BYTES
 from shahar.values.errors import NotCarried
 from shahar.web import intake
 from shahar.web.exchange import Handler, Request, Response
-from shahar.web.ngsild import batch, entities, queries, subscriptions, temporal
+from shahar.web.ngsild import batch, discovery, entities, queries, subscriptions, temporal
 
 ROOT: Final = "/ngsi-ld/v1"
 
@@ -76,6 +76,10 @@ HOT: Final[tuple[Route, ...]] = (
     Route("DELETE", f"{_TEMPORAL}/{{}}/attrs/{{}}", later, "write", "temporal"),
     Route("PATCH", f"{_TEMPORAL}/{{}}/attrs/{{}}/{{}}", later, "write", "temporal"),
     Route("DELETE", f"{_TEMPORAL}/{{}}/attrs/{{}}/{{}}", later, "write", "temporal"),
+    Route("GET", f"{ROOT}/types", discovery.types, "read", "entities", typed=True),
+    Route("GET", f"{ROOT}/types/{{}}", discovery.type_, "read", "entities", typed=True),
+    Route("GET", f"{ROOT}/attributes", discovery.attributes, "read", "entities", typed=True),
+    Route("GET", f"{ROOT}/attributes/{{}}", discovery.attribute, "read", "entities", typed=True),
     Route("POST", f"{ROOT}/subscriptions", subscriptions.create, "write", "subscriptions"),
     Route("GET", f"{ROOT}/subscriptions", subscriptions.find, "read", "subscriptions"),
     Route("GET", f"{ROOT}/subscriptions/{{}}", subscriptions.retrieve, "read", "subscriptions"),
@@ -84,10 +88,6 @@ HOT: Final[tuple[Route, ...]] = (
     *(
         Route(method, f"{ROOT}/{path}", later, "write" if method != "GET" else "read", resource)
         for resource, path, methods in (
-            ("entities", "types", ("GET",)),
-            ("entities", "types/{}", ("GET",)),
-            ("entities", "attributes", ("GET",)),
-            ("entities", "attributes/{}", ("GET",)),
             ("contexts", "jsonldContexts", ("GET", "POST")),
             ("contexts", "jsonldContexts/{}", ("GET", "DELETE")),
             ("registrations", "csourceRegistrations", ("GET", "POST")),

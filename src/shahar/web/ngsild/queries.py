@@ -83,9 +83,10 @@ async def answer_query(request: Request, kind: str, context: Context, query: q.Q
     limit = params.number("limit", 20, 0, PAGE_LIMIT)
     offset = params.number("offset", 0, 0, PAGE_OFFSET)
     count = params.flag("count")
-    if not params.flag("local"):
-        check_selective(query)
+    local = params.flag("local")
     params.done(LATER)
+    if not local:
+        check_selective(query)
     if limit == 0 and not count:
         raise Invalid("a limit of 0 needs count=true", field="limit", rule="ETSI GS CIM 009 clause 6.3.10")
     query = readable(request, picked(query, view))
