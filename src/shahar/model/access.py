@@ -19,7 +19,7 @@ Source: the role model is the plain core of ANSI INCITS 359 (RBAC0: roles as set
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, get_args
 
@@ -153,6 +153,12 @@ def demand(actor: Actor, target: Target) -> None:
 def readable_types(actor: Actor, resource: str, tenant: str) -> tuple[str, ...] | None:
     """The types that the actor may read there, in order; None: any type, (): nothing at all."""
     return () if actor.device is not None else _types_held(actor, "read", resource, tenant)
+
+
+def may_write(actor: Actor, tenant: str) -> Callable[[Sequence[str]], bool]:
+    """Whether the actor may change an entity of these types there: one question asked once, for many entities."""
+    held = () if actor.device is not None else _types_held(actor, "write", "entities", tenant)
+    return lambda types: held is None or (bool(types) and all(one in held for one in types))
 
 
 def may_grant(actor: Actor, scopes: Iterable[Scope]) -> Verdict:

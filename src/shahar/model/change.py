@@ -32,6 +32,8 @@ Kind = Literal[
     "partial",
     "replace_attr",
     "delete_attr",
+    "drop",
+    "keep",
     "delete",
 ]
 
@@ -43,7 +45,7 @@ class Change:
     create, replace, upsert (create or replace), append (POST attrs), append_new (the same, noOverwrite), update (PATCH
     attrs; what is not there is appended), merge, observe (a device's reading: the newest observedAt wins, older ones go
     to history alone), partial (PATCH one attribute), replace_attr (PUT one attribute), delete_attr (`every`: all its
-    instances), delete.
+    instances), drop and keep (of all attributes those named in the fragment, or those not named, are deleted), delete.
     """
 
     kind: Kind
@@ -429,6 +431,21 @@ def _delete_attr(change: Change, doc: Doc, at: Instant) -> Applied:
     return done
 
 
+def _strip(change: Change, doc: Doc, at: Instant) -> Applied:
+    named = change.fragment["attrs"]
+    done = _open(doc, at)
+    for iri in doc["attrs"]:
+        if (iri in named) == (change.kind == "drop"):
+            _take(done, iri, lambda _: True)
+            done.updated.append(iri)
+    if change.kind == "drop" and "scope" in change.fragment and "scope" in doc and done.doc is not None:
+        del done.doc["scope"]
+        done.shell = True
+    if not done.gone and not done.shell:
+        done.doc = doc
+    return done
+
+
 def _delete(_change: Change, doc: Doc, _at: Instant) -> Applied:
     gone = [(iri, instance) for iri, instances in doc["attrs"].items() for instance in instances]
     return Applied(None, gone=gone)
@@ -446,5 +463,7 @@ _ACTS: Final[dict[str, Callable[[Change, Doc, Instant], Applied]]] = {
     "partial": _partial,
     "replace_attr": _replace_attr,
     "delete_attr": _delete_attr,
+    "drop": _strip,
+    "keep": _strip,
     "delete": _delete,
 }

@@ -51,6 +51,15 @@ def parse(pick: str | None, omit: str | None, expand: Expand) -> Projection:
     return _joined(picked, omitted)
 
 
+def members(text: str, field: str, expand: Expand) -> frozenset[str]:
+    """The members that a list without braces names; Invalid when it goes along a relationship."""
+    found = _Reader(text, field, expand).read()
+    deep = next((name for name, under in found.items() if under), None)
+    if deep is not None:
+        raise Invalid(f"{deep!r:.80} leads to other entities", field=field, rule="members of the entity itself")
+    return frozenset(found)
+
+
 _Tree = dict[str, "_Tree"]
 
 

@@ -287,6 +287,30 @@ def get_many(tx: Tx, tenant: int, ids: Sequence[str], types: q.Node | None = Non
     return find(tx, tenant, q.Query(ids=tuple(ids), types=types), limit=len(ids)).docs if ids else []
 
 
+def last(tx: Tx) -> int:
+    """The number of the newest row."""
+    found = tx.row("SELECT max(pk) FROM entity")
+    return int(found[0] or 0) if found else 0
+
+
+def scan(
+    tx: Tx, tenant: int, query: q.Query, *, after: int, until: int, limit: int
+) -> list[tuple[int, str, list[str]]]:
+    """(row, id, types) of the entities that match, in the order of rows `after` < row <= `until`: a walk over all of
+    them that holds no reader for long and is not disturbed by what is changed meanwhile.
+    """
+    plan = _Plan(tx, tenant, query, gone=False)
+    plan.between(after, until)
+    follow = _follow(tx, plan)
+    found: list[tuple[int, str, list[str]]] = []
+    for pk, doc in _candidates(tx, plan):
+        if plan.exact or q.matches(query, doc, follow):
+            found.append((pk, doc["id"], doc["type"]))
+            if len(found) == limit:
+                break
+    return found
+
+
 def _find_exactly(tx: Tx, plan: _Plan, limit: int, offset: int, count: bool) -> Page:
     page = Page()
     if limit:
@@ -383,6 +407,10 @@ class _Plan:
         self._geo(query.geo, tenant)
         self._q(query.q)
         self._types(query.types)
+
+    def between(self, after: int, until: int) -> None:
+        """Leave out the rows up to `after` and those behind `until`."""
+        self.conditions += [f"{self._order} > {self._bind(after)}", f"{self._order} <= {self._bind(until)}"]
 
     def select(self, columns: str, *, ordered: bool = True) -> str:
         """The statement for these columns."""

@@ -192,7 +192,7 @@ class Application:
             raise Malformed("a NUL character cannot be asked for", field="path")
         found = self.routes.find(segments)
         bare = self.routes.find(segments[:-1]) if segments[-1] == "" else None
-        if bare is not None and scope["method"] in bare[0] and not (scope["method"] == "DELETE" and not bare[1]):
+        if bare is not None and scope["method"] in bare[0]:
             found = bare
         if found is None:
             raise NotFound(f"there is nothing at {scope['path']:.200}", field="path")

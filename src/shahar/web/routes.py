@@ -17,7 +17,7 @@ from shahar.values.bounds import BATCH_BYTES, BODY_BYTES, INTAKE_BYTES
 from shahar.values.errors import NotCarried
 from shahar.web import intake
 from shahar.web.exchange import Handler, Request, Response
-from shahar.web.ngsild import batch, discovery, entities, queries, subscriptions, temporal
+from shahar.web.ngsild import batch, discovery, entities, purge, queries, subscriptions, temporal
 
 ROOT: Final = "/ngsi-ld/v1"
 
@@ -51,7 +51,7 @@ _OPERATIONS: Final = f"{ROOT}/entityOperations"
 HOT: Final[tuple[Route, ...]] = (
     Route("POST", f"{ROOT}/entities", entities.create, "write", "entities", typed=True),
     Route("GET", f"{ROOT}/entities", queries.find, "read", "entities", typed=True),
-    Route("DELETE", f"{ROOT}/entities", later, "write", "entities"),
+    Route("DELETE", f"{ROOT}/entities", purge.purge, "write", "entities", typed=True),
     Route("GET", _ENTITY, queries.retrieve, "read", "entities", typed=True),
     Route("PATCH", _ENTITY, entities.merge, "write", "entities", typed=True),
     Route("PUT", _ENTITY, entities.replace, "write", "entities", typed=True),

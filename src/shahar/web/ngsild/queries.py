@@ -140,7 +140,19 @@ def _geometry(request: Request, context: Context, kind: str) -> str:
 
 def _types(request: Request, context: Context) -> q.Node | None:
     text = request.params.take("type")
-    return q.parse_types(text, context.expand) if text else None
+    if text is None:
+        return None
+    types = q.parse_types(text, context.expand)
+    if types is None:
+        _every_type(request.params)
+    return types
+
+
+def _every_type(params: Params) -> None:
+    """A type of "*" makes the question a local one (table 6.4.3.2-1)."""
+    if params.take("local") == "false":
+        raise Invalid('the type "*" is asked for locally alone', field="local", rule="table 6.4.3.2-1: local=true")
+    params.put("local", "true")
 
 
 def order_of(params: Params, context: Context) -> ordering.Order:
@@ -162,10 +174,13 @@ def picked(query: q.Query, view: View) -> q.Query:
 
 
 def check_selective(query: q.Query) -> None:
-    """Refuse a question for everything (clause 5.7.2.4): one of type, attrs, q, geo, id, scope must narrow it."""
-    if not (query.types or query.attrs or query.q or query.geo or query.ids or query.id_pattern or query.scope):
+    """Refuse a question that is too wide (clauses 5.7.2.4, 5.6.21.4): a type, an attribute that is not the system's
+    own, or a place must narrow it; ids and scopes do not.
+    """
+    named = {*query.attrs, *q.attributes(query.q)} - q.MOMENT_MEMBERS.keys()
+    if not (query.types or named or query.geo):
         raise Invalid(
-            "a query needs one of type, attrs, q, georel, id, idPattern, scopeQ",
+            "the question is too wide: it needs one of type, attrs, q, georel, or local=true",
             field="query",
             rule="ETSI GS CIM 009 clause 5.7.2.4",
         )
@@ -276,7 +291,10 @@ async def post_query(request: Request) -> Response:
     if body.get("type") != "Query":
         raise Invalid("the body's type is Query", field="type", rule="ETSI GS CIM 009 clause 5.2.23")
     from_body(request, body)
-    return await answer_query(request, kind, context, query_in(body, context, _expanded(request.params)))
+    query = query_in(body, context, _expanded(request.params))
+    if any(one["type"].strip() == "*" for one in body.get("entities", ())):
+        _every_type(request.params)
+    return await answer_query(request, kind, context, query)
 
 
 def from_body(request: Request, body: dict[str, Any]) -> None:
