@@ -34,6 +34,7 @@ class Settings:
 
     host: str = _setting("127.0.0.1", "address to listen on for HTTP")
     port: int = _setting(8080, "port to listen on for HTTP")
+    public_url: str = _setting("", "address under which programs reach us, such as https://city.example")
     data: Path = _setting(Path("data"), "folder of everything that is kept")
     mqtt: str = _setting("embedded", "embedded, off, or the mqtt://user:password@host:port of a broker")
     mqtt_host: str = _setting("127.0.0.1", "address on which the embedded MQTT server listens")

@@ -133,13 +133,13 @@ async def house(
         stack.push_async_callback(accounts.settle)
         _write_private(settings.data / "local.key", f"http://{_reachable(settings.host)}:{settings.port}\n{secret}\n")
         stack.callback((settings.data / "local.key").unlink, missing_ok=True)
-        contexts = Contexts(db, webhooks.fetch, table=_context_table(settings.contexts))
-        await contexts.load()
+        contexts = Contexts(db, webhooks.fetch, table=_context_table(settings.contexts), base=_base(settings))
+        await contexts.load(scene.now())
         catalogue = _discover(settings)
         broker = Broker(db)
         devices = Devices(db, broker, accounts, catalogue, hash_key)
         await devices.load()
-        subscriptions = Subscriptions(db, broker, webhooks, contexts.get, scene.now)
+        subscriptions = Subscriptions(db, broker, webhooks, contexts.get, scene.now, contexts.imply)
         runner = Runner(db, scene.now, [subscriptions])
         await subscriptions.start()
         await runner.start()
@@ -151,6 +151,11 @@ async def house(
         parts = Parts(scene.now, wall, broker, contexts, accounts, subscriptions, devices, runner, picture)
         figures.register(registry, db, devices, runner, subscriptions, counts)
         yield parts, db, consumer
+
+
+def _base(settings: Settings) -> str:
+    """The address under which programs reach us."""
+    return settings.public_url.rstrip("/") or f"http://{_reachable(settings.host)}:{settings.port}"
 
 
 def _access(settings: Settings) -> Any:

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from urllib.parse import quote
 
+import httpx
 import pytest
 
+from shahar.model.access import ACTS, Scope
 from shahar.model.context import CORE
-from shahar.services.contexts import Contexts
+from shahar.model.terms import CORE_URL
+from shahar.services.contexts import AGAIN_S, Contexts
+from shahar.store import tenants
 from shahar.store.db import Database
-from shahar.values.errors import ContextUnavailable, Invalid, PeerFailed
+from shahar.values.bounds import CONTEXT_FRESH_S
+from shahar.values.errors import ContextUnavailable, Invalid, NoTenant, NotFound, PeerFailed, TooMany
+from shahar.values.instants import SECOND
+from tests.in_process import asking
 
 pytestmark = pytest.mark.anyio
 ADDRESS = "https://a.example/context.jsonld"
@@ -21,7 +29,7 @@ ADDRESS = "https://a.example/context.jsonld"
 class Fetches:
     """A peer that serves documents and counts; None: it is down."""
 
-    def __init__(self, documents: dict[str, object] | None) -> None:
+    def __init__(self, documents: Mapping[str, object] | None) -> None:
         self.documents, self.asked = documents, 0
 
     async def __call__(self, address: str) -> bytes:
@@ -92,3 +100,215 @@ async def test_too_many_contexts_are_refused(db: Database) -> None:
         await Contexts(db, Fetches({f"https://a.example/{n}": {} for n in range(40)})).get(
             [f"https://a.example/{n}" for n in range(40)], 1
         )
+
+
+# -- management (5.13) ------------------------------------------------------------------------------------------------
+
+
+async def test_a_hosted_context_is_used_by_its_address_without_a_fetch_and_outlives_a_restart(db: Database) -> None:
+    fetch = Fetches(None)
+    contexts = Contexts(db, fetch, base="http://city.example")
+    entry = await contexts.add("", {"speed": "https://a.example/speed"}, 5)
+    address = contexts.address(entry)
+    assert (await contexts.get([address], 6)).expand("speed") == "https://a.example/speed"
+    assert (entry.hits, entry.used, entry.created) == (1, 6, 5)
+    again = Contexts(db, fetch, base="https://other.example")
+    await again.load()
+    assert (await again.get(address, 7)).expand("speed") == "https://a.example/speed"
+    assert (await again.find("", entry.id)).created == 5 and fetch.asked == 0
+
+
+async def test_a_deleted_context_is_forgotten_by_what_was_compiled_from_it(db: Database) -> None:
+    fetch = Fetches({ADDRESS: {"speed": "https://a.example/speed"}})
+    contexts = Contexts(db, fetch)
+    await contexts.get([ADDRESS, {"x": "https://a.example/x"}], 1)
+    await contexts.delete("", ADDRESS, 2)
+    with pytest.raises(NotFound):
+        await contexts.find("", ADDRESS)
+    await contexts.get([ADDRESS, {"x": "https://a.example/x"}], 3)
+    assert fetch.asked == 2
+    again = Contexts(db, fetch)
+    await again.load()
+    assert [entry.created for entry in await again.listed("", "Cached")] == [0, 3]
+
+
+async def test_a_reload_takes_what_is_there_now_and_a_failed_one_changes_nothing(db: Database) -> None:
+    fetch = Fetches({ADDRESS: {"x": "https://a.example/old"}})
+    contexts = Contexts(db, fetch)
+    assert (await contexts.get(ADDRESS, 1)).expand("x") == "https://a.example/old"
+    for documents in (None, {ADDRESS: 7}, {ADDRESS: {"a": "b:c", "b": "a:c"}}):
+        fetch.documents = documents
+        with pytest.raises(ContextUnavailable):
+            await contexts.reload("", ADDRESS, 2)
+        assert (await contexts.get(ADDRESS, 3)).expand("x") == "https://a.example/old"
+    fetch.documents = {ADDRESS: {"x": "https://a.example/new"}}
+    await contexts.reload("", (await contexts.find("", ADDRESS)).id, 4)
+    assert (await contexts.get(ADDRESS, 5)).expand("x") == "https://a.example/new"
+    assert (await contexts.find("", ADDRESS)).created == 4
+
+
+async def test_what_is_not_a_copy_is_not_reloaded_and_the_core_is_not_deleted(db: Database) -> None:
+    contexts = Contexts(db, Fetches(None))
+    hosted = await contexts.add("", {"x": "https://x.example/x"}, 1)
+    for name in (hosted.id, "nothing"):
+        with pytest.raises(Invalid):
+            await contexts.reload("", name, 2)
+    with pytest.raises(NotFound):
+        await contexts.delete("", "nothing", 2)
+    with pytest.raises(Invalid):
+        await contexts.delete("", CORE_URL, 2)
+    await contexts.reload("", CORE_URL, 2)
+    assert (await contexts.find("", (await contexts.find("", CORE_URL)).id)).key == CORE_URL
+
+
+async def test_an_old_copy_is_fetched_again_beside_the_request_and_serves_while_its_source_is_silent(
+    db: Database,
+) -> None:
+    fetch = Fetches({ADDRESS: {"x": "https://a.example/old"}})
+    contexts = Contexts(db, fetch)
+    await contexts.get(ADDRESS, 1)
+    later = 2 + CONTEXT_FRESH_S * SECOND
+    fetch.documents = None
+    assert (await contexts.get(ADDRESS, later)).expand("x") == "https://a.example/old"
+    await asyncio.sleep(0.05)
+    assert fetch.asked == 2
+    await contexts.get(ADDRESS, later + 1)
+    fetch.documents = {ADDRESS: {"x": "https://a.example/new"}}
+    again = later + AGAIN_S * SECOND
+    assert (await contexts.get(ADDRESS, again)).expand("x") == "https://a.example/old"
+    await asyncio.sleep(0.05)
+    assert fetch.asked == 3
+    assert (await contexts.get(ADDRESS, again + 1)).expand("x") == "https://a.example/new"
+
+
+async def test_a_tenants_contexts_are_its_own(db: Database) -> None:
+    await db.write(lambda tx: tenants.make(tx, "harbour", 1))
+    fetch = Fetches({ADDRESS: {"x": "https://a.example/x"}})
+    contexts = Contexts(db, fetch, base="http://city.example")
+    mine = await contexts.add("harbour", {"sail": "https://a.example/sail"}, 1)
+    await contexts.get(ADDRESS, 1, "harbour")
+    assert [entry.kind for entry in await contexts.listed("harbour")] == ["Cached", "Hosted", "Cached"]
+    assert [entry.key for entry in await contexts.listed("")] == [CORE_URL]
+    for name in (mine.id, ADDRESS):
+        with pytest.raises(NotFound):
+            await contexts.delete("", name, 2)
+    fetch.documents = None
+    with pytest.raises(ContextUnavailable):
+        await contexts.get(contexts.address(mine), 2)
+    with pytest.raises(NoTenant):
+        await contexts.listed("nobody")
+    with pytest.raises(NoTenant):
+        await contexts.add("nobody", {}, 1)
+
+
+async def test_a_tenant_that_was_never_made_leaves_nothing_behind(db: Database) -> None:
+    fetch = Fetches({ADDRESS: {"x": "https://a.example/x"}})
+    contexts = Contexts(db, fetch)
+    assert (await contexts.get(ADDRESS, 1, "nobody")).expand("x") == "https://a.example/x"
+    await contexts.get(ADDRESS, 1, "nobody")
+    assert fetch.asked == 2 and await db.read(tenants.names) == {1: ""}
+
+
+async def test_contexts_of_many_share_one_address_of_ours_and_one_of_their_own_keeps_it(db: Database) -> None:
+    other = "https://b.example/context.jsonld"
+    contexts = Contexts(db, Fetches({ADDRESS: {}, other: {}}), base="http://city.example")
+    implied = await contexts.imply("", [ADDRESS, other], 1)
+    assert implied.startswith("http://city.example/ngsi-ld/v1/jsonldContexts/")
+    assert await contexts.imply("", [ADDRESS, other], 2) == implied
+    assert await contexts.imply("", [ADDRESS, CORE_URL], 1) == ADDRESS
+    assert await contexts.imply("", None, 1) == CORE_URL
+    found = await contexts.find("", implied)
+    assert (found.kind, found.document, found.hits) == ("ImplicitlyCreated", [ADDRESS, other], 0)
+    assert len(await contexts.listed("", "ImplicitlyCreated")) == 1
+
+
+@pytest.mark.parametrize(
+    "document", [True, 7, "nowhere.jsonld", [7], {"x": 7}, {"a": "b:c", "b": "a:c"}, ["urn:x:y"], {"@import": "z"}]
+)  # fmt: skip
+async def test_what_is_no_context_is_not_hosted(db: Database, document: object) -> None:
+    contexts = Contexts(db, Fetches(None))
+    with pytest.raises(Invalid):
+        await contexts.add("", document, 1)
+    assert await contexts.listed("", "Hosted") == []
+
+
+async def test_only_so_many_contexts_are_hosted_and_copied(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shahar.services.contexts.CONTEXTS_HOSTED", 2)
+    monkeypatch.setattr("shahar.services.contexts.CONTEXTS_KEPT", 2)
+    names = [f"https://a.example/{number}" for number in range(3)]
+    contexts = Contexts(db, Fetches({name: {} for name in names}))
+    for _ in range(2):
+        await contexts.add("", {}, 1)
+    with pytest.raises(TooMany):
+        await contexts.add("", {}, 1)
+    for at, name in enumerate([names[0], names[1], names[0], names[2]]):
+        await contexts.get(name, at)
+    assert [entry.key for entry in await contexts.listed("", "Cached")] == [CORE_URL, names[0], names[2]]
+
+
+# -- over HTTP (6.29, 6.30) -------------------------------------------------------------------------------------------
+
+PLACE = "/jsonldContexts"
+
+
+@pytest.fixture
+async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """A client who may manage contexts and write entities."""
+    rights = [Scope(act, what, "") for act in ACTS for what in ("contexts", "entities")]
+    async with asking(tmp_path, Fetches({ADDRESS: {"speed": "https://a.example/speed"}}), rights, "") as (found, _):
+        yield found
+
+
+async def test_a_context_is_added_served_listed_and_deleted(client: httpx.AsyncClient) -> None:
+    made = await client.post(PLACE, json={"@context": {"x": "https://x.example/x"}, "more": 1})
+    assert made.status_code == 201 and not made.content
+    place = made.headers["location"]
+    name = place.rpartition("/")[2]
+    served = await client.get(f"{PLACE}/{name}")
+    assert served.json() == {"@context": {"x": "https://x.example/x"}}
+    assert served.headers["content-type"] == "application/json"
+    told = (await client.get(f"{PLACE}/{name}?details=true")).json()
+    assert told["URL"].endswith(place) and told["localId"] == name and told["numberOfHits"] == 1
+    assert set(told) == {"URL", "localId", "kind", "createdAt", "numberOfHits", "lastUsage"}
+    assert (await client.get(f"{PLACE}?kind=Hosted")).json() == [told["URL"]]
+    assert (await client.get(f"{PLACE}?details=true")).json()[1]["localId"] == name
+    assert (await client.delete(f"{PLACE}/{name}")).status_code == 204
+    assert (await client.get(f"{PLACE}/{name}")).status_code == 404
+
+
+async def test_a_copy_is_told_of_by_its_address_and_never_served(client: httpx.AsyncClient) -> None:
+    link = {"link": f'<{ADDRESS}>; rel="http://www.w3.org/ns/json-ld#context"; type="application/ld+json"'}
+    assert (await client.get("/entities?type=Car", headers=link)).status_code == 200
+    address = quote(ADDRESS, safe="")
+    told = (await client.get(f"{PLACE}/{address}?details=true")).json()
+    assert told["URL"] == ADDRESS and told["kind"] == "Cached" and told["expiresAt"] > told["createdAt"]
+    assert (await client.get(f"{PLACE}/{told['localId']}?details=true")).json()["URL"] == ADDRESS
+    refused = await client.get(f"{PLACE}/{address}")
+    assert refused.status_code == 422 and refused.json()["type"].endswith("/OperationNotSupported")
+    assert (await client.delete(f"{PLACE}/{address}?reload=true")).status_code == 204
+    assert (await client.delete(f"{PLACE}/{address}")).status_code == 204
+    assert (await client.get(f"{PLACE}?kind=Cached")).json() == [CORE_URL]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "problem"),
+    [
+        ("POST", PLACE, '{"x": 1}', 400, "InvalidRequest"),
+        ("POST", PLACE, "[]", 400, "InvalidRequest"),
+        ("POST", PLACE, "{", 400, "InvalidRequest"),
+        ("POST", PLACE, '{"@context": 1}', 400, "BadRequestData"),
+        ("GET", f"{PLACE}?kind=cached", "", 400, "BadRequestData"),
+        ("GET", f"{PLACE}?details=1", "", 400, "BadRequestData"),
+        ("GET", f"{PLACE}?page=1", "", 400, "InvalidRequest"),
+        ("GET", f"{PLACE}/nothing", "", 404, "ResourceNotFound"),
+        ("DELETE", f"{PLACE}/nothing", "", 404, "ResourceNotFound"),
+        ("DELETE", f"{PLACE}/nothing?reload=true", "", 400, "BadRequestData"),
+        ("DELETE", f"{PLACE}/nothing?reload=yes", "", 400, "BadRequestData"),
+        ("DELETE", f"{PLACE}/{quote(CORE_URL, safe='')}", "", 400, "BadRequestData"),
+    ],
+)
+async def test_what_is_asked_wrongly_of_contexts_is_told(
+    client: httpx.AsyncClient, method: str, path: str, body: str, status: int, problem: str
+) -> None:
+    answer = await client.request(method, path, content=body, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["type"].rpartition("/")[2]) == (status, problem)

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 import pytest
 
+from shahar.model import subscription as model
 from shahar.model.change import Change
 from shahar.model.context import CORE, Context, Source, compile_context
 from shahar.model.entity import parse_entity
@@ -24,6 +25,7 @@ from shahar.ports.webhooks import Outbound, Webhooks
 from shahar.services import deliveries
 from shahar.services import subscriptions as service
 from shahar.services.broker import Broker
+from shahar.services.contexts import Contexts
 from shahar.services.runner import LOST, Entry, Runner
 from shahar.services.subscriptions import Subscriptions
 from shahar.store import journal, records
@@ -93,7 +95,7 @@ class Receiver:
         return [one[name]["value"] for note in self.got for one in note["data"] if one["id"] == entity_id]
 
 
-async def contexts(source: Source, _at: int) -> Context:
+async def contexts(source: Source, _at: int, _tenant: str) -> Context:
     return compile_context(source, {}) if source else CORE
 
 
@@ -794,3 +796,34 @@ def _in_order_but_for_repeats(values: list[int]) -> bool:
     return len(falls) <= 1 and all(
         values[index] == values[index - 1] + 1 for index in range(1, len(values)) if index not in falls
     )
+
+
+def test_notifications_name_a_context_of_many_by_one_address_that_serves_it(tmp_path: Path) -> None:
+    async def work(receiver: Receiver) -> None:
+        async with City(tmp_path) as city:
+            addresses = ["https://a.example/one", "https://b.example/two"]
+            documents = dict.fromkeys(addresses, b'{"@context": {"Car": "https://a.example/Car"}}')
+
+            async def fetch(address: str) -> bytes:
+                return documents[address]
+
+            kept = Contexts(city.db, fetch, base="http://city.example")
+            await city.subs.stop()
+            city.subs = Subscriptions(city.db, city.broker, city.out, kept.get, now, kept.imply)
+            await city.subs.start()
+            body = {"type": "Subscription", "entities": [{"type": "Car"}]}
+            plain = {"uri": receiver.uri}
+            for number, endpoint in enumerate([plain, {**plain, "accept": "application/ld+json"}]):
+                whole = {**body, "id": f"urn:x:{number}", "notification": {"endpoint": endpoint}}
+                await city.subs.create("", whole, await kept.get(addresses, now()), now())
+            found = await kept.listed("", "ImplicitlyCreated")
+            assert [one.document for one in found] == [addresses]
+            shown = [model.told(*(await city.subs.get("", f"urn:x:{number}")), CORE, now()) for number in (0, 1)]
+            assert [one.get("jsonldContext") for one in shown] == [kept.address(found[0]), None]
+            assert model.compiled((await city.subs.get("", "urn:x:0"))[0]).implied == kept.address(found[0])
+            await kept.delete("", found[0].id, now())
+            assert (await kept.get((await city.subs.get("", "urn:x:0"))[0]["context"], now())).expand(
+                "Car"
+            ) == "https://a.example/Car"
+
+    story(work)

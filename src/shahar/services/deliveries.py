@@ -60,8 +60,8 @@ log = structlog.get_logger(__name__)
 
 Key = tuple[str, str]
 """Tenant and id of a subscription."""
-Contexts = Callable[[Source, Instant], Awaitable[Context]]
-"""Gives the compiled @context of a source (services/contexts.Contexts.get)."""
+Contexts = Callable[[Source, Instant, str], Awaitable[Context]]
+"""Gives the compiled @context of a source for a tenant (services/contexts.Contexts.get)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,12 +372,12 @@ class Deliveries:
     async def post(self, lane: Lane, shown: Iterable[Seen], notification_id: str, now: Instant) -> None:
         """Send one notification."""
         sub = lane.sub
-        context = await self._context(sub.context, now)
+        context = await self._context(sub.context, now, lane.tenant)
         document = model.notification(sub, notification_id, shown, context, now)
         end = sub.endpoint
         body = orjson.dumps(document)
         await self._send.post(
-            Notice(end.uri, end.accept, lane.tenant, sub.context, end.receiver_info, end.timeout_s, body)
+            Notice(end.uri, end.accept, lane.tenant, sub.implied or sub.context, end.receiver_info, end.timeout_s, body)
         )
 
     def _delivered(self, lane: Lane, batch: list[Item], now: Instant, took_s: float) -> None:

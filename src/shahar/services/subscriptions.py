@@ -26,7 +26,7 @@ Source: ETSI GS CIM 009 V1.9.1 clauses 5.8.1 to 5.8.6, 5.2.12 to 5.2.15.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import asdict, fields
 from functools import partial
 from typing import Any, Final
@@ -37,9 +37,10 @@ import structlog
 
 from shahar.model import query as q
 from shahar.model import subscription as model
-from shahar.model.context import Context
+from shahar.model.context import Context, Source
 from shahar.model.entity import Doc
 from shahar.model.subscription import Record, Seen, Subscription, Tally
+from shahar.model.subscription.forms import LD_JSON
 from shahar.services.broker import Broker
 from shahar.services.deliveries import (
     LOOK_AGAIN_S,
@@ -65,6 +66,9 @@ FRESH_S: Final = 1.0
 TALLIES_A_SAVE: Final = 200
 READ_ROWS: Final = 256
 
+Imply = Callable[[str, Source, Instant], Awaitable[str]]
+"""Gives the one address of a tenant's @context (services/contexts.Contexts.imply)."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -78,11 +82,18 @@ class Subscriptions:
     name = "subscriptions"
 
     def __init__(
-        self, db: Database, broker: Broker, send: Sender, context: Contexts, now: Callable[[], Instant]
+        self,
+        db: Database,
+        broker: Broker,
+        send: Sender,
+        context: Contexts,
+        now: Callable[[], Instant],
+        imply: Imply | None = None,
     ) -> None:
         self._db = db
         self._broker = broker
         self._context = context
+        self._imply = imply
         self._now = now
         self._lanes: dict[Key, Lane] = {}
         self._index = model.Index()
@@ -99,7 +110,7 @@ class Subscriptions:
     async def create(self, tenant: str, body: Any, context: Context, at: Instant) -> str:
         """Keep a new subscription; its id. Raises Invalid, NotCarried, Exists, TooMany, ContextUnavailable."""
         record = model.parse(body, context, at, new_id=f"urn:ngsi-ld:Subscription:{uuid4()}")
-        await self._context(record["context"], at)
+        await self._name(tenant, record, at)
         self._creating += 1
         try:
             seq = await self._db.write(lambda tx: _create(tx, tenant, record, at))
@@ -126,11 +137,11 @@ class Subscriptions:
         """Change members. `check` may refuse the outcome (rights). Raises Invalid, NotCarried, NotFound."""
         record, _ = await self.get(tenant, subscription_id)
         new = model.patched(record, fragment, context, at)
-        await self._context(new["context"], at)
+        await self._name(tenant, new, at)
 
         def work(tx: Tx) -> None:
             held, _ = _held(tx, tenant, subscription_id)
-            changed = model.patched(held, fragment, context, at)
+            changed = model.patched(held, fragment, context, at) | {"implied": new["implied"]}
             if check is not None:
                 check(changed)
             if model.status(changed, at) == "active" != model.status(held, at):
@@ -138,6 +149,14 @@ class Subscriptions:
             records.put(tx, KIND, tenants.number(tx, tenant), subscription_id, changed, at)
 
         await self._db.write(work)
+
+    async def _name(self, tenant: str, record: Record, at: Instant) -> None:
+        """See that the @context is at hand, and note the one address that notifications name it by (5.13.1)."""
+        source = record["context"]
+        await self._context(source, at, tenant)
+        json_ld = record["body"]["notification"]["endpoint"].get("accept") == LD_JSON
+        named = self._imply is None or json_ld or not source or isinstance(source, str)
+        record["implied"] = "" if named or self._imply is None else await self._imply(tenant, source, at)
 
     async def delete(self, tenant: str, subscription_id: str, at: Instant) -> None:
         """Forget a subscription and what waits for it; NotFound."""

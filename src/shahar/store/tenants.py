@@ -33,6 +33,11 @@ def make(tx: Tx, name: str, at: Instant) -> int:
         return number(tx, name)
 
 
+def names(tx: Tx) -> dict[int, str]:
+    """Every tenant's name by its number."""
+    return {int(pk): str(name) for pk, name in tx.rows("SELECT pk, name FROM tenant")}
+
+
 def every(tx: Tx) -> list[str]:
     """All names, oldest first."""
     return [str(row[0]) for row in tx.rows("SELECT name FROM tenant ORDER BY pk")]

@@ -155,6 +155,12 @@ CONTEXT_LEVELS: Final = _context(
 CONTEXTS_KEPT: Final = _context(
     "contexts_kept", 1_000, "contexts", "the one unused for longest is dropped", "compiled contexts in memory"
 )
+CONTEXTS_HOSTED: Final = _context(
+    "contexts_hosted", 1_000, "per tenant", TooMany, "contexts that we serve for others; they are memory"
+)
+CONTEXT_FRESH_S: Final = _context(
+    "context_fresh_s", 24 * 3_600, "s", "it is fetched again beside the requests", "a copy of a context elsewhere"
+)
 CONTEXT_S: Final = _context("context_s", 10, "s", "ContextUnavailable", "to fetch a context that is not known yet")
 
 _notice = _Part("Subscriptions")

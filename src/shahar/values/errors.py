@@ -13,6 +13,7 @@
     │   ├── WrongMethod                the address exists, the method does not
     │   ├── NotAcceptable              no representation that the caller accepts
     │   ├── WrongMediaType             a body of a kind that is not read here
+    │   ├── NotSupported               not for what it is asked of (OperationNotSupported)
     │   ├── TooLarge                   body, depth, count or address beyond the bound
     │   ├── TooFast                    more requests than the rate allows
     │   ├── TooComplex                 a query that did not end within its time
@@ -116,6 +117,12 @@ class WrongMediaType(CallerFault):
     """A body of a media type that is not read here."""
 
     type, title = OURS + "UnsupportedMediaType", "Unsupported media type"
+
+
+class NotSupported(CallerFault):
+    """The operation is not for what it is asked of."""
+
+    type, title = ETSI + "OperationNotSupported", "Operation not supported"
 
 
 class TooLarge(CallerFault):

@@ -36,6 +36,7 @@ _STATUS: Final[dict[type[errors.ShaharError], int]] = {
     errors.Conflict: 409,
     errors.TooLarge: 413,
     errors.WrongMediaType: 415,
+    errors.NotSupported: 422,
     errors.TooFast: 429,
     errors.CallerFault: 400,
     errors.NotCarried: 501,

@@ -13,11 +13,11 @@ from operator import itemgetter
 from typing import Final
 
 from shahar.model.access import Act
-from shahar.values.bounds import BATCH_BYTES, BODY_BYTES, INTAKE_BYTES
+from shahar.values.bounds import BATCH_BYTES, BODY_BYTES, CONTEXT_BYTES, INTAKE_BYTES
 from shahar.values.errors import NotCarried
 from shahar.web import intake
 from shahar.web.exchange import Handler, Request, Response
-from shahar.web.ngsild import batch, discovery, entities, purge, queries, subscriptions, temporal
+from shahar.web.ngsild import batch, contexts, discovery, entities, purge, queries, subscriptions, temporal
 
 ROOT: Final = "/ngsi-ld/v1"
 
@@ -46,6 +46,7 @@ async def later(request: Request) -> Response:
 
 _ENTITY: Final = f"{ROOT}/entities/{{}}"
 _TEMPORAL: Final = f"{ROOT}/temporal/entities"
+_CONTEXTS: Final = f"{ROOT}/jsonldContexts"
 _OPERATIONS: Final = f"{ROOT}/entityOperations"
 
 HOT: Final[tuple[Route, ...]] = (
@@ -80,6 +81,10 @@ HOT: Final[tuple[Route, ...]] = (
     Route("GET", f"{ROOT}/types/{{}}", discovery.type_, "read", "entities", typed=True),
     Route("GET", f"{ROOT}/attributes", discovery.attributes, "read", "entities", typed=True),
     Route("GET", f"{ROOT}/attributes/{{}}", discovery.attribute, "read", "entities", typed=True),
+    Route("POST", _CONTEXTS, contexts.add, "write", "contexts", body_bytes=CONTEXT_BYTES),
+    Route("GET", _CONTEXTS, contexts.find, "read", "contexts"),
+    Route("GET", f"{_CONTEXTS}/{{}}", contexts.serve, "read", "contexts"),
+    Route("DELETE", f"{_CONTEXTS}/{{}}", contexts.delete, "write", "contexts"),
     Route("POST", f"{ROOT}/subscriptions", subscriptions.create, "write", "subscriptions"),
     Route("GET", f"{ROOT}/subscriptions", subscriptions.find, "read", "subscriptions"),
     Route("GET", f"{ROOT}/subscriptions/{{}}", subscriptions.retrieve, "read", "subscriptions"),
@@ -88,8 +93,6 @@ HOT: Final[tuple[Route, ...]] = (
     *(
         Route(method, f"{ROOT}/{path}", later, "write" if method != "GET" else "read", resource)
         for resource, path, methods in (
-            ("contexts", "jsonldContexts", ("GET", "POST")),
-            ("contexts", "jsonldContexts/{}", ("GET", "DELETE")),
             ("registrations", "csourceRegistrations", ("GET", "POST")),
             ("registrations", "csourceRegistrations/{}", ("GET", "PATCH", "DELETE")),
             ("registrations", "csourceSubscriptions", ("GET", "POST")),

@@ -54,11 +54,14 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Subscription:
-    """A compiled subscription. No `selectors`: every entity; no `watched`: every attribute; `every_s`: periodic."""
+    """A compiled subscription. No `selectors`: every entity; no `watched`: every attribute; `every_s`: periodic;
+    `implied`: the one address that stands for a context of many.
+    """
 
     id: str
     endpoint: Endpoint
     context: Source
+    implied: str = ""
     selectors: tuple[q.Query, ...] = ()
     watched: frozenset[str] = frozenset()
     triggers: frozenset[str] = frozenset(DEFAULT_TRIGGERS)
@@ -97,6 +100,7 @@ def compiled(record: Record) -> Subscription:
         id=record["id"],
         endpoint=_compiled_endpoint(note["endpoint"]),
         context=record["context"],
+        implied=record.get("implied", ""),
         selectors=tuple(_compiled_selector(selector) for selector in body.get("entities", ())),
         watched=frozenset(body.get("watchedAttributes", ())),
         triggers=_compiled_triggers(body.get("notificationTrigger", DEFAULT_TRIGGERS)),

@@ -169,7 +169,7 @@ def told(record: Record, tally: Tally, context: Context, at: Instant, *, sys: bo
     shown.setdefault("notificationTrigger", list(DEFAULT_TRIGGERS))
     shown["notification"] = _told_notification(body["notification"], tally, compact)
     shown["status"] = status(record, at)
-    source = record["context"] or CORE_URL
+    source = record.get("implied") or record["context"] or CORE_URL
     source = source[0] if isinstance(source, list) and len(source) == 1 else source
     if isinstance(source, str):
         shown.setdefault("jsonldContext", source)

@@ -53,7 +53,7 @@ def linked_context(request: Request) -> str | None:
 async def context_of(request: Request, body: Any = None) -> Context:
     """The @context that the request is to be read in, by the rules of clause 6.3.5. Raises Invalid,
     ContextUnavailable."""
-    return await request.parts.contexts.get(_source(request, body), request.at)
+    return await request.parts.contexts.get(_source(request, body), request.at, request.tenant)
 
 
 def _source(request: Request, body: Any) -> Any:
