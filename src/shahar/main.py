@@ -47,6 +47,8 @@ from shahar.services.credentials import new_local_secret
 from shahar.services.devices import Devices
 from shahar.services.runner import Runner
 from shahar.services.subscriptions import Subscriptions
+from shahar.services.transience import Transience
+from shahar.store import shapes
 from shahar.store.db import Database, owned
 from shahar.values.errors import Invalid, NotFound, ShaharError, Unavailable
 from shahar.values.instants import Instant
@@ -141,10 +143,13 @@ async def house(
         await devices.load()
         subscriptions = Subscriptions(db, broker, webhooks, contexts.get, scene.now, contexts.imply)
         runner = Runner(db, scene.now, [subscriptions])
+        transience = Transience(broker, scene.now)
         await subscriptions.start()
         await runner.start()
+        await transience.start()
         stack.push_async_callback(runner.stop)
         stack.push_async_callback(subscriptions.stop)
+        stack.push_async_callback(transience.stop)
         consumer, counts = await _mqtt(settings, devices, scene.now, stack)
         told = {**scene.city.settings, "mqtt_port": settings.mqtt_port}
         picture = Picture(replace(scene.city, settings=told), catalogue, broker, runner, scene.pace)
@@ -295,6 +300,7 @@ async def _sweep(parts: Parts) -> None:
     while True:
         await asyncio.sleep(SWEEP_S)
         await parts.accounts.sweep(wall())
+        await parts.broker.db.write(shapes.prune)
 
 
 async def _greet(settings: Settings, parts: Parts) -> None:

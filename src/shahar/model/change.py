@@ -16,9 +16,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from shahar.model import expiry
 from shahar.model.entity import NULL, VALUE_MEMBER, Doc, Instance
 from shahar.values.errors import Exists, Invalid, NotFound
 from shahar.values.instants import Instant
+
+_UNSAID: Final = object()
 
 Kind = Literal[
     "create",
@@ -34,6 +37,7 @@ Kind = Literal[
     "delete_attr",
     "drop",
     "keep",
+    "expire",
     "delete",
 ]
 
@@ -45,7 +49,8 @@ class Change:
     create, replace, upsert (create or replace), append (POST attrs), append_new (the same, noOverwrite), update (PATCH
     attrs; what is not there is appended), merge, observe (a device's reading: the newest observedAt wins, older ones go
     to history alone), partial (PATCH one attribute), replace_attr (PUT one attribute), delete_attr (`every`: all its
-    instances), drop and keep (of all attributes those named in the fragment, or those not named, are deleted), delete.
+    instances), drop and keep (of all attributes those named in the fragment, or those not named, are deleted), expire
+    (what has ended goes), delete.
     """
 
     kind: Kind
@@ -104,12 +109,16 @@ def _create(fragment: Doc, at: Instant) -> Applied:
     doc: Doc = {**fragment, "createdAt": at, "modifiedAt": at, "attrs": attrs}
     if not doc.get("scope", True):
         del doc["scope"]
+    if "expiresAt" in doc:
+        _end(doc, doc.pop("expiresAt"), at)
     done = Applied(doc, created=True)
     for iri, instances in fragment["attrs"].items():
         kept = [instance for instance in instances if not _is_null(instance)]
         if kept:
             attrs[iri] = kept
             for instance in kept:
+                if "expiresAt" in instance:
+                    expiry.check(instance, at)
                 instance["createdAt"] = instance["modifiedAt"] = at
                 done.set.append((iri, instance))
     done.updated = list(attrs)
@@ -117,10 +126,21 @@ def _create(fragment: Doc, at: Instant) -> Applied:
 
 
 def _stamp(instance: Instance, old: Instance | None, at: Instant) -> Instance:
-    """The instance with the system's own instants."""
+    """The instance with the system's own instants; Invalid when its end is in the past."""
+    if "expiresAt" in instance and (old is None or old.get("expiresAt") != instance["expiresAt"]):
+        expiry.check(instance, at)
     instance["createdAt"] = at if old is None else old.get("createdAt", at)
     instance["modifiedAt"] = at
     return instance
+
+
+def _end(doc: Doc, end: Instant | None, at: Instant) -> None:
+    """Let the entity end at an instant, or never."""
+    if end is None:
+        doc.pop("expiresAt", None)
+        return
+    doc["expiresAt"] = end
+    expiry.check(doc, at)
 
 
 def _is_null(instance: Instance) -> bool:
@@ -151,6 +171,10 @@ def _shell(done: Applied, fragment: Doc, *, keep_scope: bool = False) -> None:
             doc["scope"] = fragment["scope"]
         else:
             doc.pop("scope", None)
+        done.shell = True
+    end = fragment.get("expiresAt", _UNSAID)
+    if end is not _UNSAID and end != doc.get("expiresAt") and not (keep_scope and "expiresAt" in doc):
+        _end(doc, end, doc["modifiedAt"])
         done.shell = True
 
 
@@ -240,7 +264,7 @@ def _append(change: Change, doc: Doc, at: Instant) -> Applied:
                 _take(done, iri, _like(instance))
                 done.updated.append(iri)
             else:
-                _put(done, iri, instance, at)
+                _put(done, iri, _without_nulls(instance) if NULL in instance.values() else instance, at)
                 done.updated.append(iri)
     return done
 
@@ -446,6 +470,20 @@ def _strip(change: Change, doc: Doc, at: Instant) -> Applied:
     return done
 
 
+def _expire(change: Change, doc: Doc, at: Instant) -> Applied:
+    if expiry.ended(doc, at):
+        return _delete(change, doc, at)
+    done = _open(doc, at)
+    for iri, instances in doc["attrs"].items():
+        _take(done, iri, lambda one: expiry.ended(one, at))
+        for instance in instances:
+            if not expiry.ended(instance, at) and (kept := expiry.left(instance, at)) is not instance:
+                _put(done, iri, dict(kept), at)
+    if not done.gone and not done.set:
+        done.doc = doc
+    return done
+
+
 def _delete(_change: Change, doc: Doc, _at: Instant) -> Applied:
     gone = [(iri, instance) for iri, instances in doc["attrs"].items() for instance in instances]
     return Applied(None, gone=gone)
@@ -465,5 +503,6 @@ _ACTS: Final[dict[str, Callable[[Change, Doc, Instant], Applied]]] = {
     "delete_attr": _delete_attr,
     "drop": _strip,
     "keep": _strip,
+    "expire": _expire,
     "delete": _delete,
 }

@@ -1,10 +1,11 @@
 """From a request's JSON to the house's entity document: names expanded, structure checked, system members dropped.
 
 The document is a dict (one form for store, queries and rendering):
-    {"id", "type": [IRI], "scope": [...], "createdAt": at, "modifiedAt": at, "attrs": {IRI: [instance, ...]}}
-and an instance is {"type", its value member, "observedAt": at, "unitCode", "datasetId", "attrs": {IRI: [instance]}},
-with `createdAt` and `modifiedAt` set by model/change.py. Default instances stand first. Whatever comes in normalised,
-concise or simplified is the same document afterwards.
+    {"id", "type": [IRI], "scope": [...], "createdAt": at, "modifiedAt": at, "expiresAt": at,
+     "attrs": {IRI: [instance, ...]}}
+and an instance is {"type", its value member, "observedAt": at, "unitCode", "datasetId", "expiresAt": at,
+"attrs": {IRI: [instance]}}, with `createdAt` and `modifiedAt` set by model/change.py. Default instances stand first.
+Whatever comes in normalised, concise or simplified is the same document afterwards.
 
 Promises: raises Invalid or TooLarge naming the field, and nothing else, whatever JSON it is given; a document that it
 returns can be rendered.
@@ -142,6 +143,9 @@ def parse_shell(body: Any, context: Context, reading: Reading = CREATE, *, entit
     kinds = body.get("type", body.get("@type"))
     if kinds is not None:
         doc["type"] = parse_types(kinds, context)
+    if "expiresAt" in body:
+        end = body["expiresAt"]
+        doc["expiresAt"] = None if end == NULL and reading.nulls else instants.parse(end, "expiresAt")
     if "scope" in body:
         doc["scope"] = _scopes(body["scope"], reading)
     return doc
@@ -444,7 +448,7 @@ _CHECK: Final[dict[str, _Check]] = {
 _Member = Callable[[str, str, Any, Instance, Context, Reading], None]
 
 
-def _observed(name: str, key: str, value: Any, instance: Instance, _context: Context, reading: Reading) -> None:
+def _moment(name: str, key: str, value: Any, instance: Instance, _context: Context, reading: Reading) -> None:
     if value == NULL and reading.nulls:
         instance[key] = value
     else:
@@ -471,7 +475,8 @@ def _names(name: str, key: str, value: Any, instance: Instance, context: Context
 
 
 _MEMBER: Final[dict[str, _Member]] = {
-    "observedAt": _observed,
+    "observedAt": _moment,
+    "expiresAt": _moment,
     "unitCode": _text,
     "valueType": _text,
     "datasetId": _dataset,

@@ -143,7 +143,8 @@ def _nearness(path: q.Path, doc: Doc, origin: BaseGeometry) -> Key:
 def _value(path: q.Path, doc: Doc) -> Any:
     """What a path leads to in the first instance of each attribute on it."""
     if path.attr in _OWN_MOMENTS and path.attr not in doc["attrs"]:
-        return q.When("datetime", doc[_OWN_MOMENTS[path.attr]])
+        at = doc.get(_OWN_MOMENTS[path.attr])
+        return _MISSING if at is None else q.When("datetime", at)
     one = next(iter(doc["attrs"].get(path.attr, ())), None)
     for sub in path.subs:
         if one is None:

@@ -20,6 +20,7 @@ from shahar.model.projection import Projection
 from shahar.values import instants
 
 Form = Literal["normalized", "concise", "simplified"]
+_SYSTEM: Final = ("createdAt", "modifiedAt", "deletedAt", "expiresAt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def entity(doc: Doc, view: View) -> dict[str, Any]:
         if rendered is not None:
             shown[compact(iri)] = rendered
     if view.sys and shown:
-        shown |= {key: instants.text(doc[key]) for key in ("createdAt", "modifiedAt", "deletedAt") if key in doc}
+        shown |= {key: instants.text(doc[key]) for key in _SYSTEM if key in doc}
     return shown
 
 
@@ -180,8 +181,8 @@ def _members(one: Instance, shown: dict[str, Any], view: View, inherited: Instan
     if "observedAt" in one:
         shown["observedAt"] = instants.text(one["observedAt"])
     if view.sys:
-        for key in ("createdAt", "modifiedAt", "deletedAt"):
-            at = one.get(key, inherited.get(key) if inherited and key != "deletedAt" else None)
+        for key in _SYSTEM:
+            at = one.get(key, inherited.get(key) if inherited and key in {"createdAt", "modifiedAt"} else None)
             if at is not None:
                 shown[key] = instants.text(at)
 

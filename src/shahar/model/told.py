@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import orjson
 
+from shahar.model import expiry
 from shahar.model.change import Change, Kind
 from shahar.model.context import Context
 from shahar.model.entity import CREATE, Doc, Instance, members, parse_entity, parse_instances, parse_shell, plain
@@ -82,6 +83,8 @@ def read_whole(kind: Kind, body: Any, context: Context, at: Instant) -> Wish:
         return Change(kind, shell["id"], parse_entity(body, context))
     if not shell.get("scope", True):
         del shell["scope"]
+    if "expiresAt" in shell:
+        expiry.check(shell, at)
     shell["createdAt"] = shell["modifiedAt"] = at
     stamps = f',"createdAt":{at},"modifiedAt":{at}}}'
     lines: list[Line] = []
@@ -91,6 +94,8 @@ def read_whole(kind: Kind, body: Any, context: Context, at: Instant) -> Wish:
             lines.append(_plain_line(iri, *parts, stamps))
             continue
         for instance in parse_instances(name, given, context, CREATE):
+            if "expiresAt" in instance:
+                expiry.check(instance, at)
             instance["createdAt"] = instance["modifiedAt"] = at
             lines.append(_line(iri, instance))
     return Whole(kind, shell["id"], shell, _joined(lines), at)

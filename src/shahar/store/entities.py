@@ -17,11 +17,11 @@ from typing import Any, Final
 
 import orjson
 
-from shahar.model import ordering
+from shahar.model import expiry, ordering
 from shahar.model import query as q
 from shahar.model.entity import Doc
 from shahar.model.told import Line
-from shahar.store import history, shapes
+from shahar.store import expiries, history, shapes
 from shahar.store.db import Bulk, Tx
 from shahar.store.dialect import SQLITE
 from shahar.values import places
@@ -66,6 +66,11 @@ class Held:
     def placed(self) -> bool:
         """Whether it may hold a geometry."""
         return '"GeoProperty"' in self.text
+
+    @property
+    def ends(self) -> bool:
+        """Whether something of it may end."""
+        return '"expiresAt":' in self.text
 
 
 @dataclass(slots=True)
@@ -171,6 +176,8 @@ def put(
     if new.placed or (held is not None and held.placed):
         _put_places(tx, tenant, pk, old, doc if "attrs" in doc else orjson.loads(text))
     shapes.moved(tx, tenant, old, doc, lines)
+    if new.ends or (held is not None and held.ends):
+        expiries.put(tx, pk, expiry.earliest(doc if "attrs" in doc else orjson.loads(text)))
     new.settled = tx.settled
     _cache(tx).put((tenant, entity_id), new)
     return pk
@@ -195,6 +202,8 @@ def bury(tx: Tx, tenant: int, entity_id: str, held: Held, old: Doc, at: Instant)
     if held.placed:
         _drop_places(tx, held.pk)
     shapes.moved(tx, tenant, old, None)
+    if held.ends:
+        expiries.put(tx, held.pk, None)
     _cache(tx).put((tenant, entity_id), Held(held.pk, text, gone=True, settled=tx.settled))
     return held.pk
 

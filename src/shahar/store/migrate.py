@@ -6,6 +6,7 @@ with a sentence. The rows, in words:
 - each attribute instance over time is one `history` row, clustered by entity and instant, so that the ten readings of
   one update lie
   on one page; `name` interns attribute names and dataset ids;
+- each entity of which something ends has an `expiry` row with the next end (store/expiries.py);
 - each shape of entities, types and kinds of attributes, is one `shape` row with their number (store/shapes.py);
 - each change is one `journal` row in its own transaction; `consumer` remembers how far each reader of it has come;
 - everything else (subscriptions, devices, accounts ...) is a `record`: kind, key, document, and a folded text for
@@ -64,6 +65,10 @@ STEPS: Final[tuple[str, ...]] = (
         'types', json((SELECT json_group_array(t.value)
           FROM (SELECT value FROM json_each(e.doc, '$.type') ORDER BY value) t))) AS text, count(*)
       FROM entity e WHERE gone IS NULL GROUP BY tenant, text;
+    """,
+    """
+    CREATE TABLE expiry(entity INTEGER PRIMARY KEY, at INTEGER NOT NULL) STRICT;
+    CREATE INDEX expiry_at ON expiry(at);
     """,
 )
 

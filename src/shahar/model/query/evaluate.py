@@ -166,7 +166,7 @@ def _targets(path: Path, doc: Document) -> list[_Target]:
 
 
 def _own_moment(path: Path, doc: Document) -> list[_Target]:
-    """The entity's own createdAt or modifiedAt."""
+    """The entity's own createdAt, modifiedAt or expiresAt."""
     name = _CREATED.get(path.attr)
     if name is None or name not in doc or path.subs or path.keys:
         return []

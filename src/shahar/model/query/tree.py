@@ -26,7 +26,7 @@ Op = Literal["==", "!=", ">", ">=", "<", "<=", "~=", "!~="]
 GeoRel = Literal["near", "within", "contains", "overlaps", "intersects", "equals", "disjoint"]
 
 # Sub-paths that are members of an instance and not sub-attributes, and the member's name in the document.
-MOMENT_MEMBERS: Final = {NGSI_LD + name: name for name in ("observedAt", "createdAt", "modifiedAt")}
+MOMENT_MEMBERS: Final = {NGSI_LD + name: name for name in ("observedAt", "createdAt", "modifiedAt", "expiresAt")}
 TEXT_MEMBERS: Final = {
     NGSI_LD + "unitCode": "unitCode",
     NGSI_LD + "datasetId": "datasetId",
