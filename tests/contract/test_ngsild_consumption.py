@@ -229,10 +229,21 @@ async def test_more_than_can_be_put_in_order_is_refused(city: City, monkeypatch:
 
 
 async def test_other_collations_are_not_carried(city: City) -> None:
-    assert await city.refused("/entities", type="House", orderBy="name", collation="de") == (
+    assert await city.refused("/entities", type="House", orderBy="name", collation="sv") == (
         501,
         "OperationNotSupported",
     )
+    assert await city.refused("/entities", type="House", orderBy="name", collation="!") == (400, "BadRequestData")
+
+
+async def test_texts_stand_in_the_order_of_the_collation_that_is_named(city: City) -> None:
+    words = {"1": "shahar", "2": "suv", "3": "Suv"}
+    await city.create(*({"id": f"urn:word:{key}", "type": "Word", "w": word} for key, word in words.items()))
+    assert await city.ids(type="Word", orderBy="w") == ["1", "2", "3"]
+    assert await city.ids(type="Word", orderBy="w", collation="uz-u-kf-upper") == ["3", "2", "1"]
+    body = {"type": "Query", "entities": [{"type": "Word"}], "ordering": {"orderBy": ["w"], "collation": "uz"}}
+    asked = await city.client.post(f"{BASE}/entityOperations/query", json=body)
+    assert [each["w"]["value"] for each in asked.json()] == ["suv", "Suv", "shahar"]
 
 
 # -- the rest ---------------------------------------------------------------------------------------------------------

@@ -8,22 +8,20 @@ The meaning, clause 4.23: values of different kinds stand in the order numbers, 
 times, dates, date-times; null and what is missing stand last in both directions. Of several instances of an attribute
 the default one counts, or the first. Of a LanguageProperty without a language in brackets, "@none" counts, else "en",
 else the first tag. By distance, entities without such a GeoProperty stand behind those with one.
-Departures: texts stand in an order much like the root collation of Unicode (letters, then their marks, then small
-before capital), but not exactly in it, which would take tables of several megabytes; distance is the one of
-values/places, on the ellipsoid and not on the sphere.
-Does not: carry other collations.
+Texts stand in the order of model/collation.
+Departures: distance is the one of values/places, on the ellipsoid and not on the sphere.
 Source: ETSI GS CIM 009 V1.9.1 clauses 4.23, 5.2.43.
 """
 
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from shahar.model import query as q
+from shahar.model.collation import ROOT, Collation
 from shahar.model.entity import VALUE_MEMBER, Doc
 from shahar.model.projection import MEMBERS
 from shahar.values import places
@@ -44,8 +42,6 @@ _MOMENT: Final = {"time": _TIME, "date": _DATE, "datetime": _DATETIME}
 _DIRECTIONS: Final = frozenset({"asc", "desc", "dist-asc", "dist-desc"})
 _OWN_MOMENTS: Final = {iri: name for iri, name in q.MOMENT_MEMBERS.items() if name != "observedAt"}
 _MISSING: Final[Any] = None
-_LETTERS: Final = frozenset("йЙўЎ")
-"""Letters of their own, though Unicode takes them apart into a letter and a mark."""
 
 Key = tuple[Any, ...] | None
 """Where a value stands, comparable with every other; None: there is no value."""
@@ -59,19 +55,26 @@ class Term:
     path: q.Path | None = None
     descending: bool = False
     origin: BaseGeometry | None = None
+    collation: Collation = ROOT
 
 
 Order = tuple[Term, ...]
 
 
-def parse(text: str, expand: Callable[[str], str], origin: str | None = None, geometry: str | None = None) -> Order:
+def parse(
+    text: str,
+    expand: Callable[[str], str],
+    origin: str | None = None,
+    geometry: str | None = None,
+    collation: Collation = ROOT,
+) -> Order:
     """The order that `orderBy` asks for; `origin` and `geometry` are orderFrom (coordinates, JSON) and orderGeometry.
     Invalid."""
     shape = _origin(origin, geometry or "Point") if origin is not None else None
     terms = text.split(",")
     if len(terms) > TERMS_MAX:
         raise Invalid("orderBy has too many terms", field="orderBy", rule=f"at most {TERMS_MAX} terms")
-    return tuple(_term(term, expand, shape) for term in terms)
+    return tuple(replace(_term(term, expand, shape), collation=collation) for term in terms)
 
 
 def _origin(coordinates: str, geometry: str) -> BaseGeometry:
@@ -127,10 +130,11 @@ def _at(index: int) -> Callable[[tuple[tuple[Key, ...], T]], tuple[Any, ...]]:
 
 def _key(term: Term, doc: Doc) -> Key:
     if term.path is None:
-        return _rank(doc["id"] if term.member == "id" else sorted(doc.get(term.member, ())) or _MISSING)
+        own = doc["id"] if term.member == "id" else sorted(doc.get(term.member, ())) or _MISSING
+        return _rank(own, term.collation)
     if term.origin is not None:
         return _nearness(term.path, doc, term.origin)
-    return _rank(_value(term.path, doc))
+    return _rank(_value(term.path, doc), term.collation)
 
 
 def _nearness(path: q.Path, doc: Doc, origin: BaseGeometry) -> Key:
@@ -165,7 +169,7 @@ def _value(path: q.Path, doc: Doc) -> Any:
     return value
 
 
-def _rank(value: Any) -> Key:
+def _rank(value: Any, collation: Collation) -> Key:
     """The place of a value: its kind, then its place within the kind."""
     if isinstance(value, dict) and "@value" in value:
         value = value["@value"]
@@ -178,24 +182,9 @@ def _rank(value: Any) -> Key:
             return _NUMBER, value
         case str():
             known = q.moment(value)
-            return (_MOMENT[known[0]], known[1]) if known else (_TEXT, *_collated(value))
+            return (_MOMENT[known[0]], known[1]) if known else (_TEXT, *collation.key(value))
         case q.When():
             return _MOMENT[value.kind], value.at
         case list() if value and all(isinstance(part, str) for part in value):
-            return _ARRAY, [_collated(part) for part in value]
-    return (_ARRAY if isinstance(value, list) else _OBJECT), [_collated(json.dumps(value, sort_keys=True))]
-
-
-def _collated(text: str) -> tuple[str, tuple[str, ...], str]:
-    """A text by its letters, then their marks, then their case, small before capital."""
-    letters: list[str] = []
-    marks: list[str] = []
-    for sign in unicodedata.normalize("NFC", text):
-        for part in sign if sign in _LETTERS else unicodedata.normalize("NFKD", sign):
-            if not unicodedata.combining(part):
-                letters.append(part)
-                marks.append("")
-            elif marks:
-                marks[-1] += part
-    plain = "".join(letters)
-    return plain.casefold(), tuple(marks), plain.swapcase()
+            return _ARRAY, [collation.key(part) for part in value]
+    return (_ARRAY if isinstance(value, list) else _OBJECT), [collation.key(json.dumps(value, sort_keys=True))]

@@ -29,7 +29,7 @@ _FORMS: Final[dict[str, Form]] = {
     "simplified": "simplified",
     "keyValues": "simplified",
 }
-LATER: Final = frozenset({"collation", "csf", "entityMap", "entityMapLifetime", "splitEntities", "via"})
+LATER: Final = frozenset({"csf", "entityMap", "entityMapLifetime", "splitEntities", "via"})
 """Parameters of the standard that are not carried yet: they are answered NotCarried (docs/conformance.md lists
 them)."""
 _OPTIONS_LATER: Final = frozenset({"splitEntities", "entityMap", "aggregatedValues"})

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from shahar.model import access, linking, ordering, render
+from shahar.model import access, collation, linking, ordering, render
 from shahar.model import query as q
 from shahar.model.context import Context
 from shahar.model.entity import Doc, check_uri
@@ -158,7 +158,9 @@ def _every_type(params: Params) -> None:
 def order_of(params: Params, context: Context) -> ordering.Order:
     """The order that the entities are wanted in (clause 4.23); empty: any."""
     text, origin, geometry = params.take("orderBy"), params.take("orderFrom"), params.take("orderGeometry")
-    return ordering.parse(text, context.expand, origin, geometry) if text else ()
+    named = params.take("collation")
+    texts = collation.parse(named) if named else collation.ROOT
+    return ordering.parse(text, context.expand, origin, geometry, texts) if text else ()
 
 
 def picked(query: q.Query, view: View) -> q.Query:
