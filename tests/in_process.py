@@ -19,6 +19,7 @@ from shahar.model.access import HOUSE, Scope
 from shahar.services.accounts import Accounts
 from shahar.services.broker import Broker
 from shahar.services.contexts import Contexts, Fetch
+from shahar.services.identity import Identity
 from shahar.store.db import Database
 from shahar.values.instants import SECOND
 from shahar.web.application import Application, Receive, Send
@@ -42,12 +43,15 @@ async def asking(
     db = Database(folder / "city.db")
     await db.open()
     accounts = Accounts(db, access="closed")
+    identity = Identity(db)
+    await identity.load(NOW)
     none = cast("Any", None)
     parts = Parts(
         now=lambda: NOW,
         wall=lambda: NOW,
         broker=Broker(db),
         contexts=Contexts(db, fetch),
+        identity=identity,
         accounts=accounts,
         subscriptions=none,
         devices=none,

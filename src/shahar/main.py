@@ -45,6 +45,7 @@ from shahar.services.broker import Broker
 from shahar.services.contexts import Contexts
 from shahar.services.credentials import new_local_secret
 from shahar.services.devices import Devices
+from shahar.services.identity import Identity
 from shahar.services.runner import Runner
 from shahar.services.subscriptions import Subscriptions
 from shahar.services.transience import Transience
@@ -137,6 +138,8 @@ async def house(
         stack.callback((settings.data / "local.key").unlink, missing_ok=True)
         contexts = Contexts(db, webhooks.fetch, table=_context_table(settings.contexts), base=_base(settings))
         await contexts.load(scene.now())
+        identity = Identity(db)
+        await identity.load(scene.now())
         catalogue = _discover(settings)
         broker = Broker(db)
         devices = Devices(db, broker, accounts, catalogue, hash_key)
@@ -153,7 +156,7 @@ async def house(
         consumer, counts = await _mqtt(settings, devices, scene.now, stack)
         told = {**scene.city.settings, "mqtt_port": settings.mqtt_port}
         picture = Picture(replace(scene.city, settings=told), catalogue, broker, runner, scene.pace)
-        parts = Parts(scene.now, wall, broker, contexts, accounts, subscriptions, devices, runner, picture)
+        parts = Parts(scene.now, wall, broker, contexts, identity, accounts, subscriptions, devices, runner, picture)
         figures.register(registry, db, devices, runner, subscriptions, counts)
         yield parts, db, consumer
 

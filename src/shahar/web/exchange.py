@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from shahar.services.broker import Broker
     from shahar.services.contexts import Contexts
     from shahar.services.devices import Devices
+    from shahar.services.identity import Identity
     from shahar.services.runner import Runner
     from shahar.services.subscriptions import Subscriptions
     from shahar.values.instants import Instant
@@ -46,6 +47,7 @@ class Parts:
     wall: Callable[[], Instant]
     broker: Broker
     contexts: Contexts
+    identity: Identity
     accounts: Accounts
     subscriptions: Subscriptions
     devices: Devices

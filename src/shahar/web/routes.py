@@ -17,7 +17,7 @@ from shahar.values.bounds import BATCH_BYTES, BODY_BYTES, CONTEXT_BYTES, INTAKE_
 from shahar.values.errors import NotCarried
 from shahar.web import intake
 from shahar.web.exchange import Handler, Request, Response
-from shahar.web.ngsild import batch, contexts, discovery, entities, purge, queries, subscriptions, temporal
+from shahar.web.ngsild import batch, contexts, discovery, entities, identity, purge, queries, subscriptions, temporal
 
 ROOT: Final = "/ngsi-ld/v1"
 
@@ -85,6 +85,7 @@ HOT: Final[tuple[Route, ...]] = (
     Route("GET", _CONTEXTS, contexts.find, "read", "contexts"),
     Route("GET", f"{_CONTEXTS}/{{}}", contexts.serve, "read", "contexts"),
     Route("DELETE", f"{_CONTEXTS}/{{}}", contexts.delete, "write", "contexts"),
+    Route("GET", f"{ROOT}/info/sourceIdentity", identity.retrieve, "read", "entities", typed=True),
     Route("POST", f"{ROOT}/subscriptions", subscriptions.create, "write", "subscriptions"),
     Route("GET", f"{ROOT}/subscriptions", subscriptions.find, "read", "subscriptions"),
     Route("GET", f"{ROOT}/subscriptions/{{}}", subscriptions.retrieve, "read", "subscriptions"),
@@ -98,7 +99,6 @@ HOT: Final[tuple[Route, ...]] = (
             ("registrations", "csourceSubscriptions", ("GET", "POST")),
             ("registrations", "csourceSubscriptions/{}", ("GET", "PATCH", "DELETE")),
             ("entities", "entityMaps/{}", ("GET", "PATCH", "DELETE")),
-            ("entities", "info/sourceIdentity", ("GET",)),
         )
         for method in methods
     ),
