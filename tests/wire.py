@@ -85,7 +85,7 @@ def check_refused(answer: Answer | None, field: str | None = None, *statuses: in
     """A problem document of one of the statuses (any refusal when none is named) that names the field."""
     assert answer is not None, "no answer"
     assert answer.status in (statuses or REFUSALS), (answer.status, answer.body[:500])
-    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["content-type"] in {"application/problem+json", "application/json"}
     problem = answer.json()
     assert problem["status"] == answer.status
     assert {"type", "title", "detail"} <= problem.keys()

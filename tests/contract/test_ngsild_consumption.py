@@ -262,3 +262,40 @@ async def test_expand_values_reaches_vocabularies(city: City) -> None:
     await city.create({"id": "urn:t:1", "type": "T", "kind": {"vocab": "green"}})
     assert await city.ids(type="T", q="kind==green", expandValues="kind", jsonKeys="kind") == ["1"]
     assert await city.ids(type="T", q="kind==green") == []
+
+
+# -- Prefer, methods, problems (6.3) ----------------------------------------------------------------------------------
+
+
+async def test_an_older_version_of_the_standard_is_told_what_it_knows(city: City) -> None:
+    await city.create({"id": "urn:sign:1", "type": "Sign", "text": {"languageMap": {"en": "x"}}, "j": {"json": 1}})
+    plain = await city.get("/entities/urn:sign:1")
+    assert plain.status_code == 200 and "preference-applied" not in plain.headers
+    older = await city.get("/entities/urn:sign:1", {"prefer": 'body=json; ngsi-ld="1.4"'})
+    assert (older.status_code, older.headers["preference-applied"]) == (203, "ngsi-ld=1.4")
+    assert older.json()["j"] == {"type": "Property", "value": 1} and older.json()["text"]["type"] == "LanguageProperty"
+    newer = await city.get("/entities", {"prefer": "ngsi-ld=2.0"}, type="Sign")
+    assert (newer.status_code, newer.headers["preference-applied"]) == (200, "ngsi-ld=1.9")
+    assert newer.json()[0]["j"]["type"] == "JsonProperty"
+    for odd in ("ngsi-ld=", "ngsi-ld=one", "ngsi-ld=1.4.2", ";;,=", "respond-async"):
+        assert (await city.get("/entities/urn:sign:1", {"prefer": odd})).json() == plain.json()
+
+
+async def test_geo_json_carries_its_context_in_the_body_unless_plain_json_is_preferred(city: City) -> None:
+    geo = {"accept": "application/geo+json"}
+    assert "@context" in (await city.get("/entities", geo, type="House")).json()
+    plain = await city.get("/entities", geo | {"prefer": "body=json"}, type="House")
+    assert "@context" not in plain.json() and "json-ld#context" in plain.headers["link"]
+    assert plain.json()["type"] == "FeatureCollection"
+
+
+async def test_a_wrong_method_is_told_the_right_ones(city: City) -> None:
+    answer = await city.client.put(f"{BASE}/entities", json={})
+    assert answer.status_code == 405 and answer.headers["allow"] == "DELETE, GET, POST"
+    assert answer.headers["content-type"] == "application/json"
+
+
+async def test_an_attribute_has_no_context_of_its_own(city: City) -> None:
+    entity = {"id": "urn:sign:2", "type": "Sign", "a": {"value": 1, "@context": {"x": "https://x.example/x"}}}
+    answer = await city.client.post(f"{BASE}/entities", json=entity)
+    assert answer.status_code == 400 and answer.json()["field"] == "a.@context"

@@ -474,6 +474,10 @@ def _names(name: str, key: str, value: Any, instance: Instance, context: Context
     instance[key] = [context.expand(part) for part in (value if isinstance(value, list) else [value])]
 
 
+def _embedded(name: str, key: str, _value: Any, _instance: Instance, _context: Context, _reading: Reading) -> None:
+    raise Invalid("an attribute has no @context of its own", field=f"{name}.{key}", rule="ETSI GS CIM 009 clause 5.5.7")
+
+
 _MEMBER: Final[dict[str, _Member]] = {
     "observedAt": _moment,
     "expiresAt": _moment,
@@ -481,4 +485,5 @@ _MEMBER: Final[dict[str, _Member]] = {
     "valueType": _text,
     "datasetId": _dataset,
     "objectType": _names,
+    "@context": _embedded,
 }

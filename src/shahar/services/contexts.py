@@ -143,7 +143,9 @@ class Contexts:
         return entry
 
     async def _document(self, address: str) -> Source:
-        """What stands under @context at an address, checked. ContextUnavailable."""
+        """What stands under @context at an address. ContextUnavailable when it is not had, Invalid when it is none
+        (5.5.6).
+        """
         try:
             local = self.table.get(address)
             raw = (
@@ -151,12 +153,12 @@ class Contexts:
                 if local
                 else await asyncio.wait_for(self.fetch(address), CONTEXT_S)
             )
-            document = _context_in(raw, address)
-            _check(document)
         except (ShaharError, OSError, TimeoutError) as problem:
             raise ContextUnavailable(
                 f"@context {address:.200} could not be read: {problem}", field="@context"
             ) from problem
+        document = _context_in(raw, address)
+        _check(document)
         return document
 
     def _renew(self, entry: Entry, at: Instant) -> None:
@@ -244,8 +246,12 @@ class Contexts:
             raise Invalid(problem.detail, field="contextId", rule=RELOAD) from None
         if entry.kind != "Cached":
             raise Invalid(f"the @context is {entry.kind}", field="reload", rule=RELOAD)
-        if not is_core(entry.key):
+        if is_core(entry.key):
+            return
+        try:
             await self._once(tenant, entry.key, at)
+        except Invalid as problem:
+            raise ContextUnavailable(problem.detail, field="@context") from problem
 
     def address(self, entry: Entry) -> str:
         """The address that a context is had from: its source's, or ours."""
@@ -265,9 +271,9 @@ def _context_in(raw: bytes, address: str) -> Source:
     try:
         document: Any = orjson.loads(raw)
     except orjson.JSONDecodeError:
-        raise ContextUnavailable(f"@context {address} is not JSON", field="@context") from None
+        raise Invalid(f"@context {address:.200} is not JSON", field="@context") from None
     if not isinstance(document, dict) or "@context" not in document:
-        raise ContextUnavailable(f"the document at {address} has no @context", field="@context")
+        raise Invalid(f"the document at {address:.200} has no @context", field="@context")
     return document["@context"]
 
 

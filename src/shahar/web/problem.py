@@ -1,6 +1,7 @@
 """Errors become answers here and nowhere else: RFC 7807 problem documents with the standard's types; the only room that
 knows status codes.
 
+Under the standard's addresses a problem is told as application/json (clause 5.5.3), elsewhere as problem+json.
 Promises: an error of the house keeps its sentence, field and rule; anything else is Broken, is logged once with its
 place, and tells the caller nothing of our insides.
 Source: RFC 7807; ETSI GS CIM 009 clauses 5.5.2 and 6.3.2 (error types and their status codes).
@@ -14,11 +15,12 @@ import orjson
 import structlog
 
 from shahar.values import errors
-from shahar.web.exchange import Response
+from shahar.web.exchange import JSON, Response
 
 log = structlog.get_logger(__name__)
 
 PROBLEM_JSON: Final = "application/problem+json"
+STANDARD: Final = "/ngsi-ld/"
 LOOKED_FOR: Final = 404
 OTHER_METHOD: Final = 405
 
@@ -70,7 +72,10 @@ def answer(problem: Exception, method: str = "", path: str = "") -> Response:
         problem = errors.Broken("something went wrong here; it has been noted")
     elif isinstance(problem, errors.OurFault) and not isinstance(problem, errors.NotCarried):
         log.error("request failed", method=method, path=path, problem=problem.detail)
-    headers = [(b"content-type", PROBLEM_JSON.encode())]
+    kind = JSON if path.startswith(STANDARD) else PROBLEM_JSON
+    headers = [(b"content-type", kind.encode())]
+    if isinstance(problem, errors.WrongMethod) and problem.rule:
+        headers.append((b"allow", problem.rule.encode()))
     if isinstance(problem, errors.Unauthenticated):
         headers.append((b"www-authenticate", b'Bearer realm="shahar"'))
     if isinstance(problem, (errors.TooFast, errors.Unavailable)):

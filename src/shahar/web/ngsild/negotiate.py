@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from shahar.model import access, projection
+from shahar.model import access, fallback, projection
 from shahar.model.access import Act, Target
 from shahar.model.context import Context
 from shahar.model.entity import check_uri
@@ -126,11 +126,21 @@ def _wish(part: str) -> tuple[str, float]:
 
 
 def reply(
-    request: Request, kind: str, context: Context, document: Any, headers: list[tuple[bytes, bytes]] | None = None
+    request: Request,
+    kind: str,
+    context: Context,
+    document: Any,
+    headers: list[tuple[bytes, bytes]] | None = None,
+    *,
+    status: int = 200,
 ) -> Response:
     """The document in media type `kind`: @context inside for ld+json, by Link for json (clause 6.3.6)."""
     given = [(b"content-type", kind.encode()), *(headers or ())]
-    if kind == JSON:
+    wishes = preferences(request)
+    version = wanted_version(wishes)
+    if version is not None:
+        given.append((b"preference-applied", "ngsi-ld={}.{}".format(*min(version, fallback.NEWEST)).encode()))
+    if kind == JSON or (kind == GEO_JSON and wishes.get("body") == "json"):
         given.append((b"link", _link_of(context).encode()))
     else:
         source = context.source or CORE_URL
@@ -140,7 +150,20 @@ def reply(
             document = {**document, "@context": source}
         if kind == GEO_JSON:
             given.append((b"link", _link_of(context).encode()))
-    return Response(200, orjson.dumps(document), given)
+    return Response(status, orjson.dumps(document), given)
+
+
+def preferences(request: Request) -> dict[str, str]:
+    """The Prefer header's wishes (RFC 7240), names in small letters."""
+    parts = re.split("[,;]", request.headers.get("prefer", ""))
+    pairs = (part.partition("=") for part in parts if part.strip())
+    return {name.strip().lower(): value.strip().strip('"') for name, _, value in pairs}
+
+
+def wanted_version(wishes: dict[str, str]) -> fallback.Version | None:
+    """The version of the standard that the caller understands (clause 4.3.6.8); None when it names none."""
+    found = re.fullmatch(r"(\d{1,3})\.(\d{1,3})", wishes.get("ngsi-ld", ""), re.ASCII)
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def _link_of(context: Context) -> str:

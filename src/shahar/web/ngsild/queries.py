@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from shahar.model import access, collation, linking, ordering, render
+from shahar.model import access, collation, fallback, linking, ordering, render
 from shahar.model import query as q
 from shahar.model.context import Context
 from shahar.model.entity import Doc, check_uri
@@ -30,8 +30,10 @@ from shahar.web.ngsild.negotiate import (
     context_of,
     join_of,
     object_of,
+    preferences,
     reply,
     view_of,
+    wanted_version,
 )
 
 
@@ -53,12 +55,13 @@ async def retrieve(request: Request) -> Response:
         raise NotFound(f"entity {entity_id} is of another type", field="type")
     if view.attrs and view.attrs.isdisjoint(doc["attrs"]):
         raise NotFound(f"entity {entity_id} has none of the attributes asked for", field="attrs")
-    found = await shown(request, [doc], view, join, geometry)
+    docs, status = conforming(request, [doc])
+    found = await shown(request, docs, view, join, geometry)
     if not found:
         raise NotFound(f"entity {entity_id} has none of the members asked for", field="pick")
     if geometry and join and join.form == "flat":
-        return reply(request, kind, context, _collection(found))
-    return reply(request, kind, context, found if len(found) > 1 else found[0])
+        return reply(request, kind, context, _collection(found), status=status)
+    return reply(request, kind, context, found if len(found) > 1 else found[0], status=status)
 
 
 async def find(request: Request) -> Response:
@@ -94,8 +97,9 @@ async def answer_query(request: Request, kind: str, context: Context, query: q.Q
         request.tenant, query, limit=limit + 1 if limit else 0, offset=offset, count=count, at=request.at, order=order
     )
     headers = page_headers(request, page, limit, offset)
-    found = await shown(request, page.docs[:limit], view, join, geometry)
-    return reply(request, kind, context, _collection(found) if geometry else found, headers)
+    docs, status = conforming(request, page.docs[:limit])
+    found = await shown(request, docs, view, join, geometry)
+    return reply(request, kind, context, _collection(found) if geometry else found, headers, status=status)
 
 
 async def shown(
@@ -118,6 +122,16 @@ async def shown(
     else:
         found = [render.entity(doc, under) for doc, under in seen]
     return [one for one in found if one]
+
+
+def conforming(request: Request, docs: list[Doc]) -> tuple[list[Doc], int]:
+    """The entities as the version of the standard that the caller names has them; 203 when that changed any, else
+    200."""
+    version = wanted_version(preferences(request))
+    if version is None:
+        return docs, 200
+    found = [fallback.conform(doc, version) for doc in docs]
+    return found, 200 if all(one is doc for one, doc in zip(found, docs, strict=True)) else 203
 
 
 def _collection(features: list[dict[str, Any]]) -> dict[str, Any]:
