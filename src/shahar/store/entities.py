@@ -57,6 +57,11 @@ class Held:
     text: str
     gone: bool
     settled: int = -1
+    ends: bool = field(init=False)
+    """Whether something of it may end."""
+
+    def __post_init__(self) -> None:
+        self.ends = '"expiresAt":' in self.text
 
     def read(self) -> Doc | None:
         """The document, None while the entity is deleted."""
@@ -66,11 +71,6 @@ class Held:
     def placed(self) -> bool:
         """Whether it may hold a geometry."""
         return '"GeoProperty"' in self.text
-
-    @property
-    def ends(self) -> bool:
-        """Whether something of it may end."""
-        return '"expiresAt":' in self.text
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ Source: ETSI GS CIM 009 clauses 5.7.5 to 5.7.11.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ _ROWS: Final = Bulk(
     "ON CONFLICT(tenant, shape) DO UPDATE SET entities = shape.entities + excluded.entities",
     sums=True,
 )
+Attrs = Mapping[str, Sequence[Instance]]
 REMEMBERED: Final = 1_000
 _TYPE: Final = slice(0, 20)
 """Of an instance's text as much as tells its type from any other's."""
@@ -44,44 +45,66 @@ def moved(tx: Tx, tenant: int, old: Doc | None, new: Doc | None, lines: Sequence
     """Count an entity that was `old` and is `new` (None: there is none); its attributes are in `lines` when given."""
     if old is not None and new is not None and lines is None and _alike(old, new):
         return
-    rows = [(tenant, _text(old), -1)] if old is not None else []
+    before = None if old is None else _text(tx, old["type"], old["attrs"])
+    after = None
     if new is not None:
-        rows.append((tenant, _text(new) if lines is None else _text_told(tx, new["type"], lines), 1))
+        after = _text(tx, new["type"], new["attrs"]) if lines is None else _text_told(tx, new["type"], lines)
+    if before == after:
+        return
+    rows = [(tenant, text, count) for text, count in ((before, -1), (after, 1)) if text is not None]
     tx.later(_ROWS, rows)
 
 
 def _alike(old: Doc, new: Doc) -> bool:
-    """Whether two states of an entity have one shape; what they share by identity is not looked into."""
+    """Whether two states of an entity surely have one shape; what they share by identity is not looked into."""
     before, after = old["attrs"], new["attrs"]
     if old["type"] != new["type"] or before.keys() != after.keys():
         return False
     for iri, instances in after.items():
         held = before[iri]
-        if held is not instances and [one["type"] for one in held] != [one["type"] for one in instances]:
+        if held is not instances and not (len(held) == len(instances) == 1 and held[0]["type"] == instances[0]["type"]):
             return False
     return True
 
 
-def _text(doc: Doc) -> str:
-    kinds = {iri: [one["type"] for one in instances] for iri, instances in doc["attrs"].items()}
-    return orjson.dumps({"attrs": kinds, "types": sorted(doc["type"])}, option=orjson.OPT_SORT_KEYS).decode()
+def _text(tx: Tx, types: list[str], attrs: Attrs) -> str:
+    """The shape as it is written: members in the order of their names."""
+    if sum(map(len, attrs.values())) > len(attrs):
+        return _written(types, attrs)
+    key = (tuple(types), tuple(attrs), tuple([listed[0]["type"] for listed in attrs.values()]))
+    texts = _remembered(tx)
+    found = texts.get(key)
+    if found is None:
+        found = texts[key] = _written(types, attrs)
+    return found
 
 
 def _text_told(tx: Tx, types: list[str], lines: Sequence[Line]) -> str:
-    """The same from instances that were told as texts, which begin with their type; remembered by what tells shapes
-    apart, for most entities of a batch have one shape.
-    """
+    """The same from instances that were told as texts, which begin with their type."""
     key = (tuple(types), tuple([line[0] for line in lines]), tuple([line[3][_TYPE] for line in lines]))
-    texts: dict[Any, str] = tx.memory.setdefault("shapes", {})
+    texts = _remembered(tx)
     found = texts.get(key)
     if found is None:
         attrs: dict[str, list[Instance]] = {}
         for iri, _, _, text in lines:
             attrs.setdefault(iri, []).append(orjson.loads(text))
-        if len(texts) >= REMEMBERED:
-            texts.clear()
-        found = texts[key] = _text({"type": types, "attrs": attrs})
+        found = texts[key] = _written(types, attrs)
     return found
+
+
+def _written(types: list[str], attrs: Attrs) -> str:
+    kinds = {iri: [one["type"] for one in instances] for iri, instances in attrs.items()}
+    return orjson.dumps({"attrs": kinds, "types": sorted(types)}, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _remembered(tx: Tx) -> dict[Any, str]:
+    """The shapes met lately, by what tells them apart: most entities have one of few, and writing one takes longer than
+    finding it.
+    """
+    texts: dict[Any, str] = tx.memory.setdefault("shapes", {})
+    if len(texts) > REMEMBERED:
+        texts.clear()
+    return texts
 
 
 def every(tx: Tx, tenant: int) -> list[Shape]:
