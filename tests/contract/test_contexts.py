@@ -69,6 +69,16 @@ async def test_nested_contexts_are_fetched_too(db: Database) -> None:
     assert (await Contexts(db, fetch).get(ADDRESS, 1)).expand("x") == "https://x.example/x"
 
 
+async def test_a_relative_address_in_a_context_is_relative_to_the_context(db: Database) -> None:
+    documents: dict[str, object] = {ADDRESS: ["inner.jsonld", {"@import": "/top.jsonld", "y": "https://y.example/y"}]}
+    inner: dict[str, object] = {
+        "https://a.example/inner.jsonld": {"x": "https://x.example/x"},
+        "https://a.example/top.jsonld": {},
+    }
+    context = await Contexts(db, Fetches(documents | inner)).get(ADDRESS, 1)
+    assert (context.expand("x"), context.expand("y")) == ("https://x.example/x", "https://y.example/y")
+
+
 async def test_a_local_file_stands_in_for_the_network(db: Database, tmp_path: Path) -> None:
     (tmp_path / "c.jsonld").write_text(json.dumps({"@context": {"x": "https://x.example/x"}}))
     fetch = Fetches(None)

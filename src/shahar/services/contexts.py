@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urljoin
 from uuid import uuid4
 
 import orjson
@@ -157,7 +158,7 @@ class Contexts:
             raise ContextUnavailable(
                 f"@context {address:.200} could not be read: {problem}", field="@context"
             ) from problem
-        document = _context_in(raw, address)
+        document = _anchored(_context_in(raw, address), address)
         _check(document)
         return document
 
@@ -275,6 +276,17 @@ def _context_in(raw: bytes, address: str) -> Source:
     if not isinstance(document, dict) or "@context" not in document:
         raise Invalid(f"the document at {address:.200} has no @context", field="@context")
     return document["@context"]
+
+
+def _anchored(source: Source, base: str) -> Source:
+    """A context with the relative addresses in it resolved against the document's own (JSON-LD 1.1 section 9.4)."""
+    if isinstance(source, str):
+        return urljoin(base, source)
+    if isinstance(source, list):
+        return [_anchored(part, base) for part in source]
+    if isinstance(source, dict) and isinstance(source.get("@import"), str):
+        return source | {"@import": urljoin(base, source["@import"])}
+    return source
 
 
 def _check(document: Source) -> None:
