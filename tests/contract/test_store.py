@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ from shahar.model import query as q
 from shahar.model.change import Applied, Change, Kind
 from shahar.model.context import CORE
 from shahar.model.entity import parse_entity
+from shahar.model.evolution import Chronicle
+from shahar.model.temporal import Span
 from shahar.model.told import read_whole
+from shahar.services import past
 from shahar.services.broker import Broker, Mark
-from shahar.store import entities, journal, tenants
+from shahar.store import entities, history, instances, journal, tenants
 from shahar.store.db import Database, Tx
-from shahar.store.history import Span
 from shahar.values.errors import Invalid, NoTenant, NotFound, TooComplex, Unavailable
 
 pytestmark = pytest.mark.anyio
@@ -266,3 +269,69 @@ async def test_the_journal_is_kept_until_everybody_has_passed(db: Database, brok
     assert await db.write(lambda tx: journal.prune(tx, later)) == 3
     await broker.change("", create("urn:a:9", a=1), AT)
     assert [entry.seq for entry in await entries(db)] == [4, 5, 6]
+
+
+def told(entity_id: str, name: str, readings: Sequence[tuple[Any, int]]) -> Chronicle:
+    """Readings of one attribute, by value and instant."""
+    ordered = sorted(readings, key=lambda reading: reading[1])
+    listed = [{"type": "Property", "value": value, "observedAt": at} for value, at in ordered]
+    return Chronicle({"id": entity_id, "type": [D + "T"], "attrs": {D + name: listed}})
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@for_all(order=st.permutations([10, 20, 30, 40, 50]), cuts=st.sets(st.integers(1, 4)), number=st.integers(0, 10**9))
+async def test_the_past_is_the_same_however_it_is_told(
+    broker: Broker, order: list[int], cuts: set[int], number: int
+) -> None:
+    entity_id = f"urn:told:{number}-{'-'.join(map(str, order))}-{sorted(cuts)}"
+    borders = [0, *sorted(cuts), len(order)]
+    for begin, end in pairwise(borders):
+        await past.tell(broker, "", told(entity_id, "a", [(at, at) for at in order[begin:end]]), AT, create=True)
+    evolution = await broker.evolution("", entity_id, Span())
+    assert [one["value"] for one in evolution.series[D + "a"]] == [10, 20, 30, 40, 50]
+    assert (await broker.get("", entity_id))["attrs"][D + "a"][0]["value"] == 50
+
+
+async def test_a_correction_of_the_past_is_in_the_journal_and_tells_what_became_of_the_present(
+    db: Database, broker: Broker
+) -> None:
+    await past.tell(broker, "", told("urn:a:1", "a", [(1, 1), (2, 2)]), AT, create=True)
+    first, second = (await broker.evolution("", "urn:a:1", Span())).series[D + "a"]
+    wrong = {"type": "Property", "value": 7}
+    await past.correct(broker, "", "urn:a:1", D + "a", first["instanceId"], {**wrong, "observedAt": 1}, AT + 1)
+    await past.correct(broker, "", "urn:a:1", D + "a", second["instanceId"], {**wrong, "observedAt": 2}, AT + 2)
+    await past.drop_instance(broker, "", "urn:a:1", D + "a", second["instanceId"], AT + 3)
+    await past.drop_attribute(broker, "", "urn:a:1", D + "a", "", AT + 4, every=True)
+    await past.drop(broker, "", "urn:a:1", AT + 5)
+    kept = await entries(db)
+    assert [entry.kind for entry in kept] == ["entity.created", *["entity.updated"] * 4, "entity.deleted"]
+    assert kept[0].what["late"][D + "a"][0]["value"] == 1
+    values = [[one["value"] for one in entry.what["set"].get(D + "a", ())] for entry in kept]
+    assert values == [[2], [], [7], [7], [], []]
+    assert kept[4].what["gone"][0][:2] == [D + "a", ""]
+
+
+async def test_a_long_past_is_taken_out_piece_by_piece_and_nothing_else_goes_with_it(
+    db: Database, broker: Broker
+) -> None:
+    rows = instances.CHUNK + 5_000
+    await past.tell(broker, "", told("urn:a:1", "a", [(0, 0)]), AT, create=True)
+    await past.tell(broker, "", told("urn:a:2", "a", [(0, 0)]), AT, create=True)
+
+    def fill(tx: Tx) -> None:
+        a, b = history.name(tx, D + "a"), history.name(tx, D + "b")
+        text = '{"type":"Property","value":1,"createdAt":1,"modifiedAt":1}'
+        history.append(tx, [(1, at, name, 0, 1, AT, text) for at in range(1, rows // 2) for name in (a, b)])
+
+    async def count(entity: int) -> int:
+        found = await db.read(lambda tx: tx.row("SELECT count(*) FROM history WHERE entity = :e", {"e": entity}))
+        return int(found[0]) if found else 0
+
+    await db.write(fill)
+    assert await count(1) > instances.CHUNK
+    await past.drop_attribute(broker, "", "urn:a:1", D + "b", "", AT + 1, every=False)
+    assert await count(1) == rows // 2
+    await db.write(fill)
+    await past.drop(broker, "", "urn:a:1", AT + 2)
+    assert (await count(1), await count(2)) == (0, 1)
+    assert await db.read(lambda tx: entities.locate(tx, 1, "urn:a:1")) is None

@@ -58,7 +58,8 @@ def arrived(city: City, told: Told) -> dict[str, list[tuple[int, float]]]:
     """The history of every entity, as it is now."""
     found: dict[str, list[tuple[int, float]]] = {}
     for entity in told:
-        answer = city.call("GET", f"/ngsi-ld/v1/temporal/entities/{entity}?options=temporalValues")
+        path = f"/ngsi-ld/v1/temporal/entities/{entity}?options=temporalValues"
+        answer = city.call("GET", path, headers={"Prefer": "maxpagesize=50000"})
         assert answer.status == 200, answer.body
         values: dict[str, Any] = answer.json()
         found[entity] = [(parse(at), value) for value, at in _pm25(values)]

@@ -122,7 +122,9 @@ def write(city: City, writer: int) -> list[tuple[int, int]]:
 
 def past(city: City, name: str) -> set[int]:
     """The levels in an entity's history."""
-    answer = city.call("GET", f"/ngsi-ld/v1/temporal/entities/urn:ngsi-ld:Probe:{name}?options=temporalValues")
+    path = f"/ngsi-ld/v1/temporal/entities/urn:ngsi-ld:Probe:{name}?options=temporalValues"
+    answer = city.call("GET", path, headers={"Prefer": "maxpagesize=50000"})
+    assert answer.status == 200, answer.body
     values = answer.json()[LEVEL]["values"]
     assert all(parse(at) == parse(observed(level)) for level, at in values)
     return {level for level, _ in values}

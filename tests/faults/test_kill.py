@@ -118,6 +118,7 @@ def compare(city: City, acknowledged: set[Update], report: Report) -> None:
         past = city.call(
             "GET",
             f"/ngsi-ld/v1/temporal/entities/{entity_of(writer)}?options=temporalValues&timerel=after&timeAt=2000-01-01T00:00:00Z",
+            headers={"Prefer": "maxpagesize=50000"},
         )
         present = city.call("GET", f"/ngsi-ld/v1/entities/{entity_of(writer)}?options=simplified")
         assert (past.status, present.status) == (200, 200), (past.body, present.body)

@@ -147,7 +147,7 @@ def parse_shell(body: Any, context: Context, reading: Reading = CREATE, *, entit
         end = body["expiresAt"]
         doc["expiresAt"] = None if end == NULL and reading.nulls else instants.parse(end, "expiresAt")
     if "scope" in body:
-        doc["scope"] = _scopes(body["scope"], reading)
+        doc["scope"] = parse_scopes(body["scope"], reading)
     return doc
 
 
@@ -217,7 +217,8 @@ def parse_types(kinds: Any, context: Context) -> list[str]:
     return list(dict.fromkeys(context.expand(kind) for kind in listed))
 
 
-def _scopes(given: Any, reading: Reading) -> list[str]:
+def parse_scopes(given: Any, reading: Reading = CREATE) -> list[str]:
+    """The scopes that a scope, or a list of them, names, each from the root; Invalid, TooLarge."""
     listed = given if isinstance(given, list) else [given]
     if reading.nulls and listed == [NULL]:
         return []

@@ -1,11 +1,10 @@
-"""From the house's document to what a caller asked for: normalised, concise, simplified, GeoJSON; temporal forms.
+"""From the house's document to what a caller asked for: normalised, concise, simplified, GeoJSON.
 
 Promises: names are compacted by the caller's context; system members appear only when asked (`sys`); a member that the
 document does not hold never appears. Pure: the same document and view give the same answer.
 Does not: filter entities (model/query); look for linked entities (model/linking puts them in); know media types or
-headers (web/ngsild).
-Source: ETSI GS CIM 009 clauses 4.5.1 to 4.5.9, 4.5.16 (GeoJSON), 4.5.23 (linked entities), 4.21 (pick and omit), 4.5.19
-(aggregation; not carried yet).
+headers (web/ngsild); show the past (model/evolution).
+Source: ETSI GS CIM 009 clauses 4.5.1 to 4.5.5, 4.5.16 (GeoJSON), 4.5.23 (linked entities), 4.21 (pick and omit).
 """
 
 from __future__ import annotations
@@ -19,7 +18,8 @@ from shahar.model.entity import VALUE_MEMBER, Doc, Instance
 from shahar.model.projection import Projection
 from shahar.values import instants
 
-Form = Literal["normalized", "concise", "simplified"]
+Form = Literal["normalized", "concise", "simplified", "aggregated"]
+"""The last is for the past alone (model/evolution)."""
 _SYSTEM: Final = ("createdAt", "modifiedAt", "deletedAt", "expiresAt")
 
 
@@ -201,48 +201,3 @@ def feature(doc: Doc, view: View, geometry_iri: str, dataset: str = "") -> dict[
             geometry = one["value"]
     identifier = shown.pop("id", doc["id"])
     return {"type": "Feature", "id": identifier, "geometry": geometry, "properties": shown}
-
-
-# -- temporal -------------------------------------------------------------------------------------------------------
-
-
-def temporal(doc: Doc, series: dict[str, list[Instance]], view: View, *, values: bool) -> dict[str, Any]:
-    """The temporal evolution of an entity: `series` maps attribute IRIs to instances in the order of time (clauses
-    4.5.7 to 4.5.9).
-
-    `values`: the simplified form, each attribute a list of [value, instant] pairs.
-    """
-    shown = entity({**doc, "attrs": {}}, view)
-    for iri, instances in series.items():
-        if not shows(iri, view):
-            continue
-        name = view.context.compact(iri)
-        shown[name] = _pairs(instances, view) if values else [instance(one, view) for one in instances]
-    return shown
-
-
-_PLURAL: Final = {
-    "value": "values",
-    "object": "objects",
-    "languageMap": "languageMaps",
-    "vocab": "vocabs",
-    "json": "jsons",
-    "valueList": "valueLists",
-    "objectList": "objectLists",
-}
-
-
-def _pairs(instances: list[Instance], view: View) -> Any:
-    """Simplified temporal form, one object for each datasetId."""
-    found: dict[str, dict[str, Any]] = {}
-    for one in instances:
-        member = VALUE_MEMBER[one["type"]]
-        plural = _PLURAL[member]
-        dataset = one.get("datasetId", "")
-        listed = found.setdefault(
-            dataset, {"type": one["type"], plural: []} | ({"datasetId": dataset} if dataset else {})
-        )
-        value = _vocab(one[member], view) if member == "vocab" else one.get(member)
-        at = one["observedAt"] if "observedAt" in one else one.get("modifiedAt", 0)
-        listed.setdefault(plural, []).append([value, instants.text(at)])
-    return one_or_many(list(found.values()))

@@ -26,14 +26,14 @@ from shahar.model.change import Applied, Change
 from shahar.model.entity import Doc, Instance
 from shahar.model.linking import Join, Linked
 from shahar.model.render import View
+from shahar.model.temporal import Span
 from shahar.model.told import Whole, Wish
 from shahar.services import rows
-from shahar.store import entities, history, records, shapes, tenants
+from shahar.store import entities, history, records, shapes, tenants, windows
 from shahar.store.db import Database, Tx
 from shahar.store.entities import Page
-from shahar.store.history import Span
 from shahar.store.shapes import Shape
-from shahar.values.bounds import TEMPORAL_INSTANCES
+from shahar.store.windows import Wanted
 from shahar.values.errors import NotFound, ShaharError
 from shahar.values.instants import Instant
 
@@ -149,25 +149,9 @@ class Broker:
         elif done.result():
             log.info("index made", attr=attr)
 
-    async def evolution(
-        self, tenant: str, entity_id: str, span: history.Span, attrs: Collection[str] = ()
-    ) -> Evolution:
+    async def evolution(self, tenant: str, entity_id: str, span: Span, attrs: Collection[str] = ()) -> Evolution:
         """One entity over time; NotFound when the id was never used."""
         return await self.db.read(lambda tx: _evolution(tx, tenant, entity_id, span, attrs))
-
-    async def evolutions(
-        self,
-        tenant: str,
-        query: q.Query,
-        span: history.Span,
-        attrs: Collection[str] = (),
-        *,
-        limit: int,
-        offset: int = 0,
-        count: bool = False,
-    ) -> tuple[list[Evolution], int | None]:
-        """Entities that match, with their instances in the span; those without any are left out."""
-        return await self.db.read(lambda tx: _evolutions(tx, tenant, query, span, attrs, limit, offset, count))
 
     async def points(
         self, tenant: str, entity_id: str, attr: str, start: Instant, end: Instant, limit: int = 20_000
@@ -268,27 +252,10 @@ def _get(tx: Tx, tenant: str, entity_id: str) -> Doc:
     return found
 
 
-def _evolution(tx: Tx, tenant: str, entity_id: str, span: history.Span, attrs: Collection[str]) -> Evolution:
-    found = entities.locate(tx, tenants.number(tx, tenant), entity_id)
+def _evolution(tx: Tx, tenant: str, entity_id: str, span: Span, attrs: Collection[str]) -> Evolution:
+    number = tenants.number(tx, tenant)
+    found = entities.locate(tx, number, entity_id)
     if found is None:
         raise NotFound(f"entity {entity_id} does not exist", field="id")
-    return Evolution(found[1], history.window(tx, found[0], span, attrs))
-
-
-def _evolutions(
-    tx: Tx,
-    tenant: str,
-    query: q.Query,
-    span: history.Span,
-    attrs: Collection[str],
-    limit: int,
-    offset: int,
-    count: bool,
-) -> tuple[list[Evolution], int | None]:
-    page = entities.find(tx, tenants.number(tx, tenant), query, limit=limit, offset=offset, count=count, gone=True)
-    found: list[Evolution] = []
-    left = TEMPORAL_INSTANCES
-    for pk, doc in zip(page.pks, page.docs, strict=True):
-        found.append(Evolution(doc, history.window(tx, pk, span, attrs, most=left)))
-        left -= sum(map(len, found[-1].series.values()))
-    return [one for one in found if one.series], page.total
+    view = windows.window(tx, span, Wanted(frozenset(attrs)))
+    return Evolution(found[1], windows.read(tx, number, windows.source(tx, view, found[0])))

@@ -1,6 +1,6 @@
 """One change as rows: document, history and journal, written together in the writer's transaction.
 
-For: services/broker, which decides what changes. An instance is made text once, for all three.
+For: services/broker and services/past, which decide what changes. An instance is made text once, for all three.
 Promises: what `applied` and `told` say is what the three tables say afterwards; a change that left nothing new writes
 no row.
 Does not: think about meaning (model/change); read what is there.
@@ -35,7 +35,7 @@ def write(
     `applied.doc` then holds none itself.
     """
     shared = told or tell(applied.set)
-    pk = _document(tx, tenant, entity_id, held, old, applied, told, at)
+    pk = document(tx, tenant, entity_id, held, old, applied, told, at)
     names = history.names(tx)
     rows: list[history.Key] = []
     if applied.doc is not None:
@@ -43,18 +43,21 @@ def write(
         rows = [_row(names, pk, modified, line) for line in shared.lines]
     if applied.gone:
         rows += [_tombstone(names, pk, iri, instance, at) for iri, instance in applied.gone]
+    if applied.shell or applied.created or applied.doc is None:
+        rows += _scopes(names, pk, old, applied, at)
     if rows:
         history.append(tx, rows)
     if applied.late:
         late = zip(applied.late, tell(applied.late).lines, strict=True)
-        applied.late = [given for given, line in late if history.add(tx, _row(names, pk, given[1]["modifiedAt"], line))]
+        fresh = history.add(tx, [_row(names, pk, given[1]["modifiedAt"], line) for given, line in late])
+        applied.late = [given for given, new in zip(applied.late, fresh, strict=True) if new]
     if rows or applied.late or applied.created or applied.shell or applied.doc is None:
         kind = "entity.deleted" if applied.doc is None else "entity.created" if applied.created else "entity.updated"
         types = applied.doc["type"] if applied.doc else old["type"] if old else []
-        journal.append(tx, tenant, at, kind, entity_id, _what(types, applied, shared.attrs))
+        journal.append(tx, tenant, at, kind, entity_id, account(types, applied, shared.attrs))
 
 
-def _document(
+def document(
     tx: Tx,
     tenant: int,
     entity_id: str,
@@ -64,6 +67,7 @@ def _document(
     told: Told | None,
     at: Instant,
 ) -> int:
+    """The row of the document alone; its number."""
     doc = applied.doc
     if doc is None:
         assert held is not None
@@ -93,7 +97,21 @@ def _tombstone(names: Mapping[str, int], pk: int, iri: str, instance: Instance, 
     return (pk, at, names[iri], names[dataset] if dataset else 0, history.DELETED, at, text)
 
 
-def _what(types: list[str], applied: Applied, attrs: str) -> str:
+def _scopes(names: Mapping[str, int], pk: int, old: Doc | None, applied: Applied, at: Instant) -> list[history.Key]:
+    """What history keeps of a change of scopes (clause 4.5.6); nothing where they were told with instants of their
+    own."""
+    scopes = applied.doc.get("scope") if applied.doc else None
+    if scopes == (old.get("scope") if old else None) or any(iri == history.SCOPE for iri, _ in applied.late):
+        return []
+    at = applied.doc["modifiedAt"] if applied.doc else at
+    one: Instance = {"type": "Property", "createdAt": at, "modifiedAt": at}
+    if not scopes:
+        return [_tombstone(names, pk, history.SCOPE, one, at)]
+    one |= {"value": scopes, "observedAt": at}
+    return [_row(names, pk, at, line) for line in tell([(history.SCOPE, one)]).lines]
+
+
+def account(types: list[str], applied: Applied, attrs: str) -> str:
     """The journal's account of a change.
 
     {"set": {IRI: [instance]}, "types", "gone": [[IRI, datasetId, instance as it was]], "late": {IRI: [instance]}}.
@@ -102,5 +120,7 @@ def _what(types: list[str], applied: Applied, attrs: str) -> str:
     if applied.gone:
         rest["gone"] = [[iri, instance.get("datasetId", ""), instance] for iri, instance in applied.gone]
     if applied.late:
-        rest["late"] = {iri: [instance] for iri, instance in applied.late}
+        rest["late"] = late = dict[str, list[Instance]]()
+        for iri, instance in applied.late:
+            late.setdefault(iri, []).append(instance)
     return f'{{"set":{attrs},{orjson.dumps(rest).decode()[1:]}'

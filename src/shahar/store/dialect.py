@@ -14,11 +14,17 @@ from typing import Final
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """How an engine says what SQL leaves open. `attribute(iri)` is the value of an attribute's first instance in column
-    e.doc;
-    `listed(name)` is the set of values in the list parameter `name`, given as a JSON text."""
+    e.doc; `listed(name)` is the set of values in the list parameter `name`, given as a JSON text, and `rows(name)` a
+    table of them with columns `key` (from 0) and `value`; `member(json, path)` is a member of a JSON text ("$.a[0]"),
+    `kind(json, path)` its kind (integer, real, true, false, text, array, object), `length(json)` how long an array is.
+    """
 
     attribute: Callable[[str], str]
     listed: Callable[[str], str]
+    rows: Callable[[str], str]
+    member: Callable[[str, str], str]
+    kind: Callable[[str, str], str]
+    length: Callable[[str], str]
 
 
 def _attribute(iri: str) -> str:
@@ -30,4 +36,11 @@ def _attribute(iri: str) -> str:
 
 _MEMBERS: Final = ("value", "object", "vocab", "json", "languageMap", "valueList", "objectList")
 
-SQLITE: Final = Dialect(attribute=_attribute, listed=lambda name: f"(SELECT value FROM json_each(:{name}))")
+SQLITE: Final = Dialect(
+    attribute=_attribute,
+    listed=lambda name: f"(SELECT value FROM json_each(:{name}))",
+    rows=lambda name: f"json_each(:{name})",
+    member=lambda json, path: f"json_extract({json}, '{path}')",
+    kind=lambda json, path: f"json_type({json}, '{path}')",
+    length=lambda json: f"json_array_length({json})",
+)

@@ -320,6 +320,30 @@ def scan(
     return found
 
 
+def each(tx: Tx, tenant: int, query: q.Query) -> Iterator[tuple[int, Doc]]:
+    """(pk, document) of every entity, living or deleted, of these ids or this pattern and these types, in the order of
+    creation: what history is asked about."""
+    for pk, doc in _candidates(tx, _Plan(tx, tenant, query, gone=True)):
+        if query.id_pattern is None or query.ids or query.id_pattern.matches(doc["id"]):
+            yield pk, doc
+
+
+def erase(tx: Tx, tenant: int, pk: int, entity_id: str) -> bool:
+    """Take out the row of a deleted entity whose history is taken out already; False when it lives again."""
+    row = tx.row("DELETE FROM entity WHERE pk = :pk AND gone IS NOT NULL RETURNING doc", {"pk": pk})
+    if row is None:
+        return False
+    for kind in orjson.loads(row[0])["type"]:
+        tx.run(
+            "DELETE FROM entity_type WHERE tenant = :t AND type = :k AND entity = :pk",
+            {"t": tenant, "k": history.name(tx, kind), "pk": pk},
+        )
+    cache = _cache(tx)
+    dropped = cache.held.pop((tenant, entity_id), None)
+    cache.bytes -= len(dropped.text) if dropped else 0
+    return True
+
+
 def _find_exactly(tx: Tx, plan: _Plan, limit: int, offset: int, count: bool) -> Page:
     page = Page()
     if limit:

@@ -77,6 +77,9 @@ FORM_BYTES: Final = _request("form_bytes", 64 * KIB, "bytes", TooLarge, "forms o
 BODY_S: Final = _request(
     "body_s", 30, "s", "the connection is closed", "to send a body; a slow sender must not hold a place for ever"
 )
+TEMPORAL_TOLD: Final = _request(
+    "temporal_told", 10_000, "instances", TooLarge, "history told in one request is one work of the writer"
+)
 BATCH_ENTITIES: Final = _request(
     "batch_entities", 1_000, "entities", TooLarge, "one batch is one work of the writer, whom others wait for"
 )
@@ -134,8 +137,19 @@ PATTERN_CHARS: Final = _question(
 )
 PAGE_LIMIT: Final = _question("page_limit", 1_000, "entities", TooMany, "a page is built in memory before it is sent")
 PAGE_OFFSET: Final = _question("page_offset", 1_000_000, "entities", TooMany, "skipped rows are read all the same")
+TEMPORAL_PAGE: Final = _question(
+    "temporal_page",
+    39,
+    "instances",
+    "the answer is a part (206) and its Content-Range says up to when",
+    "history in one answer, unless `Prefer: maxpagesize` asks for more; the official cases want a part of 40",
+)
 TEMPORAL_INSTANCES: Final = _question(
-    "temporal_instances", 50_000, "instances", TooMany, "history in one answer; a narrower time or lastN asks for less"
+    "temporal_instances", 50_000, "instances", TooMany, "the most that `Prefer: maxpagesize` gives; built in memory"
+)
+TEMPORAL_LAST: Final = _question("temporal_last", 10_000, "instances", Invalid, "lastN of each series")
+TEMPORAL_PERIODS: Final = _question(
+    "temporal_periods", 10_000, "periods", TooMany, "periods of one aggregated answer; longer ones say the same"
 )
 QUERY_S: Final = _question("query_s", 15, "s", TooComplex, "a question holds one of the few readers")
 

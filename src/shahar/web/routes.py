@@ -17,7 +17,18 @@ from shahar.values.bounds import BATCH_BYTES, BODY_BYTES, CONTEXT_BYTES, INTAKE_
 from shahar.values.errors import NotCarried
 from shahar.web import intake
 from shahar.web.exchange import Handler, Request, Response
-from shahar.web.ngsild import batch, contexts, discovery, entities, identity, purge, queries, subscriptions, temporal
+from shahar.web.ngsild import (
+    batch,
+    contexts,
+    discovery,
+    entities,
+    identity,
+    instances,
+    purge,
+    queries,
+    subscriptions,
+    temporal,
+)
 
 ROOT: Final = "/ngsi-ld/v1"
 
@@ -47,6 +58,7 @@ async def later(request: Request) -> Response:
 _ENTITY: Final = f"{ROOT}/entities/{{}}"
 _TEMPORAL: Final = f"{ROOT}/temporal/entities"
 _CONTEXTS: Final = f"{ROOT}/jsonldContexts"
+_INSTANCE: Final = f"{_TEMPORAL}/{{}}/attrs/{{}}/{{}}"
 _OPERATIONS: Final = f"{ROOT}/entityOperations"
 
 HOT: Final[tuple[Route, ...]] = (
@@ -68,15 +80,15 @@ HOT: Final[tuple[Route, ...]] = (
     Route("POST", f"{_OPERATIONS}/merge", batch.merge, "write", "entities", typed=True, body_bytes=BATCH_BYTES),
     Route("POST", f"{_OPERATIONS}/delete", batch.delete, "write", "entities", typed=True, body_bytes=BATCH_BYTES),
     Route("POST", f"{_OPERATIONS}/query", queries.post_query, "read", "entities", typed=True),
-    Route("POST", f"{ROOT}/temporal/entityOperations/query", later, "read", "temporal"),
+    Route("POST", f"{ROOT}/temporal/entityOperations/query", temporal.post_query, "read", "temporal", typed=True),
     Route("GET", _TEMPORAL, temporal.find, "read", "temporal", typed=True),
-    Route("POST", _TEMPORAL, later, "write", "temporal"),
+    Route("POST", _TEMPORAL, instances.tell, "write", "temporal", typed=True),
     Route("GET", f"{_TEMPORAL}/{{}}", temporal.retrieve, "read", "temporal", typed=True),
-    Route("DELETE", f"{_TEMPORAL}/{{}}", later, "write", "temporal"),
-    Route("POST", f"{_TEMPORAL}/{{}}/attrs", later, "write", "temporal"),
-    Route("DELETE", f"{_TEMPORAL}/{{}}/attrs/{{}}", later, "write", "temporal"),
-    Route("PATCH", f"{_TEMPORAL}/{{}}/attrs/{{}}/{{}}", later, "write", "temporal"),
-    Route("DELETE", f"{_TEMPORAL}/{{}}/attrs/{{}}/{{}}", later, "write", "temporal"),
+    Route("DELETE", f"{_TEMPORAL}/{{}}", instances.delete, "write", "temporal", typed=True),
+    Route("POST", f"{_TEMPORAL}/{{}}/attrs", instances.append, "write", "temporal", typed=True),
+    Route("DELETE", f"{_TEMPORAL}/{{}}/attrs/{{}}", instances.delete_attr, "write", "temporal", typed=True),
+    Route("PATCH", _INSTANCE, instances.correct, "write", "temporal", typed=True),
+    Route("DELETE", _INSTANCE, instances.delete_instance, "write", "temporal", typed=True),
     Route("GET", f"{ROOT}/types", discovery.types, "read", "entities", typed=True),
     Route("GET", f"{ROOT}/types/{{}}", discovery.type_, "read", "entities", typed=True),
     Route("GET", f"{ROOT}/attributes", discovery.attributes, "read", "entities", typed=True),

@@ -19,12 +19,12 @@ from shahar.demo.roster import roster
 from shahar.demo.stage import Stage
 from shahar.kit import read
 from shahar.model.city import ORIGINAL
+from shahar.model.temporal import Span
 from shahar.ports.nats import hash_key
 from shahar.services.accounts import Accounts
 from shahar.services.broker import Broker
 from shahar.services.devices import Devices
 from shahar.store.db import Database
-from shahar.store.history import Span
 from shahar.values import instants
 from shahar.values.errors import Invalid
 from shahar.values.instants import DAY, HOUR, parse

@@ -32,7 +32,8 @@ _FORMS: Final[dict[str, Form]] = {
 LATER: Final = frozenset({"csf", "entityMap", "entityMapLifetime", "splitEntities", "via"})
 """Parameters of the standard that are not carried yet: they are answered NotCarried (docs/conformance.md lists
 them)."""
-_OPTIONS_LATER: Final = frozenset({"splitEntities", "entityMap", "aggregatedValues"})
+_OPTIONS_LATER: Final = frozenset({"splitEntities", "entityMap"})
+_TEMPORAL_FORMS: Final[dict[str, Form]] = {"temporalValues": "simplified", "aggregatedValues": "aggregated"}
 
 
 def linked_context(request: Request) -> str | None:
@@ -210,21 +211,23 @@ def _form_of(params: Params, temporal: bool) -> tuple[Form, bool]:
     form: Form = "normalized"
     wishes = set(params.names("options"))
     named = params.take("format")
-    if named is not None and named not in _FORMS and not (temporal and named in {"temporalValues", "aggregatedValues"}):
-        raise Malformed(f"{named!r:.40} is not a format", field="format", rule=", ".join(_FORMS))
+    forms = _FORMS | _TEMPORAL_FORMS if temporal else _FORMS
+    if named is not None and named not in forms:
+        raise Malformed(f"{named!r:.40} is not a format", field="format", rule=", ".join(forms))
     for wish in sorted(wishes):
         if wish in _OPTIONS_LATER:
             raise NotCarried(f"option {wish} is not carried yet", field="options")
-        if wish in _FORMS:
-            form = _FORMS[wish]
-        elif wish == "temporalValues" and temporal:
-            form = "simplified"
+        if wish in forms:
+            form = forms[wish]
         elif wish != "sysAttrs":
             raise Malformed(
                 f"{wish!r:.40} is not an option here", field="options", rule="sysAttrs, concise, simplified, normalized"
             )
     if named is not None:
-        form = "simplified" if named == "temporalValues" else _FORMS.get(named, form)
+        form = forms[named]
+    elif _TEMPORAL_FORMS.keys() <= wishes:
+        rule = "temporalValues or aggregatedValues"
+        raise Malformed("an answer has one form", field="options", rule=rule)
     return form, "sysAttrs" in wishes
 
 

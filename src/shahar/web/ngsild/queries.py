@@ -158,11 +158,11 @@ def _types(request: Request, context: Context) -> q.Node | None:
         return None
     types = q.parse_types(text, context.expand)
     if types is None:
-        _every_type(request.params)
+        every_type(request.params)
     return types
 
 
-def _every_type(params: Params) -> None:
+def every_type(params: Params) -> None:
     """A type of "*" makes the question a local one (table 6.4.3.2-1)."""
     if params.take("local") == "false":
         raise Invalid('the type "*" is asked for locally alone', field="local", rule="table 6.4.3.2-1: local=true")
@@ -202,22 +202,22 @@ def check_selective(query: q.Query) -> None:
         )
 
 
-def readable(request: Request, query: q.Query) -> q.Query:
+def readable(request: Request, query: q.Query, resource: str = "entities") -> q.Query:
     """The query, narrowed to the types that the actor may read, its followed relationships too."""
-    types = allowed(request)
+    types = allowed(request, resource)
     if types is None:
         return query
     condition = linking.within(query.q, types) if query.q else None
     return replace_in(query, types=q.And((query.types, types)) if query.types else types, q=condition)
 
 
-def allowed(request: Request) -> q.Node | None:
+def allowed(request: Request, resource: str = "entities") -> q.Node | None:
     """The types that the actor may read, None: all; Forbidden when there are none."""
-    types = access.readable_types(request.actor, "entities", request.tenant)
+    types = access.readable_types(request.actor, resource, request.tenant)
     if types is None:
         return None
     if not types:
-        access.demand(request.actor, access.Target("read", "entities", request.tenant))
+        access.demand(request.actor, access.Target("read", resource, request.tenant))
     return q.TypeIs(types[0]) if len(types) == 1 else q.Or(tuple(q.TypeIs(kind) for kind in types))
 
 
@@ -230,7 +230,7 @@ def query_of(request: Request, context: Context) -> q.Query:
     pattern = params.take("idPattern")
     condition = params.take("q")
     scope = params.take("scopeQ")
-    values = _expanded(params)
+    values = expanded(params)
     return q.Query(
         ids=tuple(ids),
         id_pattern=q.parse_id_pattern(pattern) if pattern else None,
@@ -247,7 +247,7 @@ def query_of(request: Request, context: Context) -> q.Query:
     )
 
 
-def _expanded(params: Params) -> list[str]:
+def expanded(params: Params) -> list[str]:
     """The attributes of expandValues; jsonKeys needs nothing done, for values are compared as they came
     (model/query)."""
     params.names("jsonKeys")
@@ -307,9 +307,9 @@ async def post_query(request: Request) -> Response:
     if body.get("type") != "Query":
         raise Invalid("the body's type is Query", field="type", rule="ETSI GS CIM 009 clause 5.2.23")
     from_body(request, body)
-    query = query_in(body, context, _expanded(request.params))
+    query = query_in(body, context, expanded(request.params))
     if any(one["type"].strip() == "*" for one in body.get("entities", ())):
-        _every_type(request.params)
+        every_type(request.params)
     return await answer_query(request, kind, context, query)
 
 

@@ -1,67 +1,45 @@
-"""The past: GET /temporal/entities and GET /temporal/entities/{id}.
+"""The past asked for: GET /temporal/entities, GET /temporal/entities/{id}, and POST temporal queries.
 
-Carried: timerel, timeAt, endTimeAt, timeproperty, lastN, temporalValues, and the selectors of a query. Aggregation
-and temporal writing are the standard's and come with the whole of it; they answer NotCarried until then.
-Source: ETSI GS CIM 009 clauses 4.11, 5.7.3, 5.7.4, 6.18, 6.19.
+A page of instances is about TEMPORAL_PAGE long, or as long as `Prefer: maxpagesize=N` (up to TEMPORAL_INSTANCES) asks.
+When there is more, the answer is a part (206): its Content-Range says from when to when it goes, and whoever asks again
+with `timerel=after` (of lastN: `before`) from the end of the range gets the next part.
+Source: ETSI GS CIM 009 clauses 4.11, 4.5.19, 5.7.3, 5.7.4, 6.18, 6.19, 6.24, 6.3.10, 6.3.12; RFC 7240 (Prefer).
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from shahar.model import access, render
+from shahar.model import access, evolution
+from shahar.model import query as q
+from shahar.model import temporal as language
 from shahar.model.context import Context
+from shahar.model.projection import MEMBERS
 from shahar.model.query import Query
-from shahar.services.broker import Evolution, Page, Span
+from shahar.model.render import View
+from shahar.model.temporal import Aggregation, Span
+from shahar.services import temporal
+from shahar.services.broker import Page
+from shahar.services.temporal import Answer, Asked, Past, Wanted
 from shahar.values import instants
-from shahar.values.bounds import PAGE_LIMIT, PAGE_OFFSET
-from shahar.values.errors import Invalid
+from shahar.values.bounds import PAGE_LIMIT, PAGE_OFFSET, TEMPORAL_INSTANCES, TEMPORAL_PAGE
+from shahar.values.errors import Invalid, NotFound
 from shahar.web.exchange import JSON, LD_JSON, Params, Request, Response
-from shahar.web.ngsild.negotiate import LATER, accepted, check_id, context_of, reply, view_of
-from shahar.web.ngsild.queries import check_selective, page_headers, query_of, readable
+from shahar.web.ngsild.negotiate import LATER, accepted, check_id, context_of, object_of, preferences, reply, view_of
+from shahar.web.ngsild.queries import (
+    check_selective,
+    every_type,
+    expanded,
+    from_body,
+    order_of,
+    page_headers,
+    query_in,
+    query_of,
+    readable,
+)
 
-LATER_HERE: Final = LATER | {
-    "aggrMethods",
-    "aggrPeriodDuration",
-    "orderBy",
-    "join",
-    "joinLevel",
-    "containedBy",
-    "expandValues",
-}
-_RELATIONS: Final = frozenset({"before", "after", "between"})
-_PROPERTIES: Final = frozenset({"observedAt", "createdAt", "modifiedAt", "deletedAt"})
-LAST_MAX: Final = 10_000
-
-
-def span_of(params: Params) -> Span:
-    """The temporal query of an address (clause 4.11)."""
-    relation, start, end = params.take("timerel"), params.take("timeAt"), params.take("endTimeAt")
-    by = params.take("timeproperty") or "observedAt"
-    last = params.number("lastN", 0, 1, LAST_MAX) or None
-    if by not in _PROPERTIES:
-        raise Invalid(f"{by!r:.40} is not a time property", field="timeproperty", rule=", ".join(sorted(_PROPERTIES)))
-    if relation is None:
-        if start is not None or end is not None:
-            raise Invalid("timeAt needs timerel", field="timerel", rule="before, after or between")
-        return Span(by=by, last=last)
-    if relation not in _RELATIONS:
-        raise Invalid(f"{relation!r:.40} is not a temporal relation", field="timerel", rule="before, after or between")
-    if start is None:
-        raise Invalid("timerel needs timeAt", field="timeAt", rule="ETSI GS CIM 009 clause 4.11")
-    at = instants.parse(start, "timeAt")
-    if relation == "before":
-        return Span(end=at, by=by, last=last)
-    if relation == "after":
-        return Span(start=at + 1, by=by, last=last)
-    if end is None:
-        raise Invalid("between needs endTimeAt", field="endTimeAt", rule="ETSI GS CIM 009 clause 4.11")
-    return Span(start=at, end=instants.parse(end, "endTimeAt"), by=by, last=last)
-
-
-def _values(request: Request) -> bool:
-    wishes = request.headers.get(":query", "")
-    return "temporalValues" in wishes or "format=simplified" in wishes
+_AGGREGATION: Final = ("aggrMethods", "aggrPeriodDuration")
+_JOINS: Final = ("join", "joinLevel", "containedBy")
 
 
 async def retrieve(request: Request) -> Response:
@@ -69,46 +47,192 @@ async def retrieve(request: Request) -> Response:
     kind = accepted(request, JSON, LD_JSON)
     entity_id = check_id(request.args[0])
     context = await context_of(request)
-    view, values = view_of(request, context, temporal=True), _values(request)
-    span = span_of(request.params)
+    view = view_of(request, context, temporal=True)
+    asked = _asked(request, view)
     request.params.flag("local")
-    request.params.done(LATER_HERE)
-    found = await request.parts.broker.evolution(request.tenant, entity_id, span, view.attrs)
-    access.demand(request.actor, access.Target("read", "temporal", request.tenant, tuple(found.doc["type"])))
-    return reply(request, kind, context, render.temporal(found.doc, found.series, view, values=values))
+    _no_joins(request.params)
+    request.params.done(LATER)
+    types = await temporal.types_of(request.parts.broker, request.tenant, entity_id)
+    if types is not None:
+        access.demand(request.actor, access.Target("read", "temporal", request.tenant, tuple(types)))
+    answer = await temporal.retrieve(request.parts.broker, request.tenant, entity_id, asked)
+    shown = _shown(answer.found[0], view, asked.span)
+    if not shown:
+        raise NotFound(f"entity {entity_id} has none of the members asked for", field="omit")
+    response = reply(request, kind, context, shown)
+    return _dressed(request, response, answer, asked.span)
 
 
 async def find(request: Request) -> Response:
     """GET /temporal/entities."""
     kind = accepted(request, JSON, LD_JSON)
     context = await context_of(request)
-    values = _values(request)
-    query = query_of(request, context)
+    return await _answer(request, kind, context, query_of(request, context))
+
+
+async def post_query(request: Request) -> Response:
+    """POST /temporal/entityOperations/query (clause 6.24)."""
+    kind = accepted(request, JSON, LD_JSON)
+    body = object_of(request)
+    context = await context_of(request, body)
+    if body.get("type") != "Query":
+        raise Invalid("the body's type is Query", field="type", rule="ETSI GS CIM 009 clause 5.2.23")
+    if "temporalQ" not in body:
+        raise Invalid("a temporal query needs temporalQ", field="temporalQ", rule="ETSI GS CIM 009 clause 5.7.4.4")
+    given = language.texts(body["temporalQ"], "temporalQ", (*language.MEMBERS, *_AGGREGATION))
+    for name, value in given.items():
+        request.params.put(name, value)
+    if "aggrParams" in body:
+        for name, value in language.texts(body["aggrParams"], "aggrParams", _AGGREGATION).items():
+            request.params.put(name, value)
+    rest = {name: value for name, value in body.items() if name not in {"temporalQ", "aggrParams"}}
+    from_body(request, rest)
+    query = query_in(rest, context, expanded(request.params))
+    if any(one["type"].strip() == "*" for one in body.get("entities", ())):
+        every_type(request.params)
+    return await _answer(request, kind, context, query)
+
+
+async def _answer(request: Request, kind: str, context: Context, query: Query) -> Response:
+    params = request.params
     view = view_of(request, context, temporal=True)
-    if "timerel" not in request.params:
+    if "timerel" not in params:
         raise Invalid(
             "a temporal query needs timerel and timeAt", field="timerel", rule="ETSI GS CIM 009 clause 5.7.4.4"
         )
-    return await _answer(request, kind, context, query, view, values)
-
-
-async def _answer(
-    request: Request, kind: str, context: Context, query: Query, view: render.View, values: bool
-) -> Response:
-    span = span_of(request.params)
-    limit = request.params.number("limit", 20, 0, PAGE_LIMIT)
-    offset = request.params.number("offset", 0, 0, PAGE_OFFSET)
-    count = request.params.flag("count")
-    request.params.flag("local")
-    request.params.done(LATER_HERE)
-    if not view.attrs:
-        check_selective(query)
-    found, total = await request.parts.broker.evolutions(
-        request.tenant, readable(request, query), span, view.attrs, limit=limit, offset=offset, count=count
+    asked = _asked(request, view)
+    limit = params.number("limit", 20, 0, PAGE_LIMIT)
+    offset = params.number("offset", 0, 0, PAGE_OFFSET)
+    count = params.flag("count")
+    order = _order(params, context)
+    if not params.flag("local"):
+        _check_selective(query, view)
+    _no_joins(params)
+    params.done(LATER)
+    if limit == 0 and not count:
+        raise Invalid("a limit of 0 needs count=true", field="limit", rule="ETSI GS CIM 009 clause 6.3.10")
+    if q.linked_depth(query.q):
+        raise Invalid("the past follows no relationships", field="q", rule="ETSI GS CIM 009 clause 5.7.4.4")
+    answer = await temporal.find(
+        request.parts.broker,
+        request.tenant,
+        readable(request, query, "temporal"),
+        asked,
+        limit=limit,
+        offset=offset,
+        count=count,
+        order=order,
     )
-    headers = page_headers(request, Page(total=total), limit, offset)
-    return reply(request, kind, context, [_shown(one, view, values) for one in found], headers)
+    page = Page(docs=[{}] * (limit + 1 if answer.more else 0), total=answer.total)
+    shown = [one for one in (_shown(past, view, asked.span) for past in answer.found) if one]
+    response = reply(request, kind, context, shown, page_headers(request, page, limit, offset))
+    return _dressed(request, response, answer, asked.span)
 
 
-def _shown(one: Evolution, view: render.View, values: bool) -> dict[str, Any]:
-    return render.temporal(one.doc, one.series, view, values=values)
+def _check_selective(query: Query, view: View) -> None:
+    """Refuse a question for everything: unlike in the present, ids, scopes or the system's own attributes alone do not
+    narrow it (5.7.4.4)."""
+    if not view.attrs and not view.pick - MEMBERS:
+        asks = query.q if q.attributes(query.q) - q.MOMENT_MEMBERS.keys() else None
+        check_selective(Query(types=query.types, q=asks, geo=query.geo))
+
+
+def _no_joins(params: Params) -> None:
+    for name in _JOINS:
+        if name in params:
+            raise Invalid("the past follows no relationships", field=name, rule="ETSI GS CIM 009 clause 5.7.4.4")
+
+
+def _order(params: Params, context: Context) -> str:
+    """asc or desc of the ids, empty: in no order of theirs; nothing else can be ordered by (5.7.4.4)."""
+    terms = order_of(params, context)
+    if any(term.member != "id" for term in terms):
+        raise Invalid("evolutions are ordered by id alone", field="orderBy", rule="ETSI GS CIM 009 clause 5.7.4.4")
+    return "" if not terms else "desc" if terms[0].descending else "asc"
+
+
+# -- what is asked ----------------------------------------------------------------------------------------------------
+
+
+def _asked(request: Request, view: View) -> Asked:
+    params = request.params
+    span = language.parse(_taken(params, language.MEMBERS))
+    aggregation = _aggregation(params, view)
+    seen = _seen(view)
+    return Asked(span, seen, _needed(view, span, seen), aggregation, _preferred(request) or TEMPORAL_PAGE)
+
+
+def _needed(view: View, span: Span, seen: Wanted | None) -> Wanted | None:
+    """The series of which an entity must have an instance to be in the answer: any of those asked for, unless its core
+    members are picked; none when neither a time nor a series was asked for."""
+    if view.pick & {"id", "type"}:
+        return Wanted(view.attrs, datasets=view.dataset) if span.by else None
+    anything = not (span.by or view.attrs or view.pick or view.dataset)
+    return None if anything else seen
+
+
+def _seen(view: View) -> Wanted | None:
+    """The series that the view shows; None where it shows none."""
+    if view.attrs:
+        return Wanted(view.attrs, datasets=view.dataset)
+    picked = view.pick - {"id", "type"}
+    if view.pick and not picked:
+        return None
+    return Wanted(picked, view.omit - {"id", "type"}, view.dataset)
+
+
+def _taken(params: Params, names: tuple[str, ...]) -> dict[str, str]:
+    found = {name: params.take(name) for name in names}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _aggregation(params: Params, view: View) -> Aggregation | None:
+    """The aggregation asked for; its members count when the form is aggregatedValues and must be sound in any case."""
+    methods, period = (params.take(name) for name in _AGGREGATION)
+    if view.form == "aggregated":
+        return language.parse_aggregation(methods, period)
+    if methods is not None:
+        language.parse_aggregation(methods, period)
+    return None
+
+
+def _preferred(request: Request) -> int | None:
+    """How many instances the caller prefers in one answer (RFC 7240); None when that was not said."""
+    wishes = preferences(request)
+    wished = wishes.get("maxpagesize", wishes.get("odata.maxpagesize", ""))
+    if not (wished.isascii() and wished.isdigit() and len(wished) < 10):
+        return None
+    return min(max(int(wished), 1), TEMPORAL_INSTANCES)
+
+
+# -- what is answered -------------------------------------------------------------------------------------------------
+
+
+def _shown(past: Past, view: View, span: Span) -> dict[str, Any]:
+    if view.form == "aggregated":
+        return evolution.aggregated(past.doc, past.figures, view)
+    return evolution.shown(past.doc, past.series, view, span.by)
+
+
+def _dressed(request: Request, response: Response, answer: Answer, span: Span) -> Response:
+    """The answer as a part, with its range, when there is more (clause 6.3.10)."""
+    preferred = _preferred(request)
+    if preferred is not None:
+        response.headers.append((b"preference-applied", f"maxpagesize={preferred}".encode()))
+    if answer.cut is None:
+        return response
+    response.status = 206
+    response.headers.append((b"content-range", _range(answer, span, answer.cut).encode()))
+    return response
+
+
+def _range(answer: Answer, span: Span, cut: int) -> str:
+    """`date-time from-to/size`: of the newest N backwards in time, else forwards; the size is N where it is known."""
+    told = [
+        evolution.moment(one, span.by) for past in answer.found for listed in past.series.values() for one in listed
+    ]
+    if span.last is not None:
+        start = span.end if span.end is not None else max(told)
+        return f"date-time {instants.text(start)}-{instants.text(cut)}/{span.last}"
+    start = span.start if span.start is not None else min(told)
+    return f"date-time {instants.text(start)}-{instants.text(cut)}/*"

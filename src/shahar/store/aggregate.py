@@ -1,0 +1,164 @@
+"""History as figures of periods: counts, sums, means, extremes of the instances of each series, made by the engine.
+
+Promises: no instance is loaded, however many there are; a period without instances is left out; figures are made of the
+values that the method is for: numbers and booleans (true is 1), the sizes of arrays, texts and dates in their order,
+times of day.
+The standard deviation is that of all the values in the period (divided by their number).
+Does not: mix kinds of values in one figure: where a series holds several, numbers count before texts.
+Source: ETSI GS CIM 009 clause 4.5.19.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+import orjson
+
+from shahar.model.evolution import PLURAL, Figure
+from shahar.model.temporal import Aggregation, Period, check_periods, edges
+from shahar.store.db import Tx
+from shahar.store.dialect import SQLITE
+from shahar.store.windows import Source
+from shahar.values.bounds import TEMPORAL_PERIODS
+from shahar.values.instants import SECOND, Instant
+
+_NUMBER, _BOOLEAN, _ARRAY, _TEXT, _TIME, _OTHER = range(6)
+"""Kinds of values, as the statement numbers them."""
+_PLAIN: Final = SQLITE.member("doc", "$.value")
+_TYPED: Final = SQLITE.member("doc", '$.value."@value"')
+_OTHERS: Final = ", ".join(SQLITE.member("doc", f"$.{member}") for member in PLURAL if member != "value")
+_TYPE_IN_VALUE: Final = SQLITE.member("doc", '$.value."@type"')
+_OF_TIME: Final = f"coalesce({SQLITE.member('doc', '$.valueType')}, {_TYPE_IN_VALUE})"
+_KIND: Final = f"""CASE {SQLITE.kind("doc", "$.value")}
+  WHEN 'integer' THEN 0 WHEN 'real' THEN 0 WHEN 'true' THEN 1 WHEN 'false' THEN 1 WHEN 'array' THEN 2
+  WHEN 'text' THEN CASE {_OF_TIME} WHEN 'Time' THEN 4 ELSE 3 END
+  ELSE CASE {SQLITE.member("doc", "$.type")} WHEN 'ListProperty' THEN 2
+    ELSE CASE {_OF_TIME} WHEN 'DateTime' THEN 3 WHEN 'Date' THEN 3 WHEN 'Time' THEN 4 ELSE 5 END END
+  END"""
+_VALUE: Final = f"""CASE {SQLITE.kind("doc", "$.value")}
+  WHEN 'integer' THEN {_PLAIN} WHEN 'real' THEN {_PLAIN} ELSE coalesce({_TYPED}, {_PLAIN}, {_OTHERS}) END"""
+_AS_NUMBER: Final = f"""CASE c WHEN 0 THEN v WHEN 1 THEN v WHEN 2 THEN {SQLITE.length("v")}
+  WHEN 4 THEN CAST(substr(v, 1, 2) AS INTEGER) * 3600 + CAST(substr(v, 4, 2) AS INTEGER) * 60
+    + CAST(substr(v, 7) AS REAL) END"""
+
+_IN_PERIOD: Final = f"h.t >= {SQLITE.member('p.value', '$[0]')} AND h.t < {SQLITE.member('p.value', '$[1]')}"
+
+FOR: Final[dict[str, frozenset[int]]] = {
+    "totalCount": frozenset(range(6)),
+    "distinctCount": frozenset(range(6)),
+    "min": frozenset({_NUMBER, _BOOLEAN, _ARRAY, _TEXT, _TIME}),
+    "max": frozenset({_NUMBER, _BOOLEAN, _ARRAY, _TEXT, _TIME}),
+    "avg": frozenset({_NUMBER, _BOOLEAN, _ARRAY, _TIME}),
+    "sum": frozenset({_NUMBER, _BOOLEAN, _ARRAY}),
+    "stddev": frozenset({_NUMBER, _BOOLEAN}),
+    "sumsq": frozenset({_NUMBER, _BOOLEAN}),
+}
+"""Method -> the kinds of values that it is for."""
+
+
+def figures(tx: Tx, each: Source, wanted: Aggregation, most: int = TEMPORAL_PERIODS) -> list[Figure]:
+    """The figures of an entity's series, by series and in the order of time; TooMany beyond `most`."""
+    row = tx.row(each.select("min(t), max(t)"), each.bindings)
+    if row is None or row[0] is None:
+        return []
+    slots = _slots(each, wanted.period, int(row[0]), int(row[1]))
+    types: dict[tuple[int, int], str] = {}
+    found: list[Figure] = []
+    for attr, dataset, iri, dataset_id, slot, *rest in tx.iterate(
+        _statement(each, slots, wanted.methods), each.bindings | slots.bindings
+    ):
+        series = (attr, dataset)
+        if series not in types:
+            types[series] = _type(tx, each, series)
+        start, end = slots.borders(int(slot))
+        found.append(Figure(iri, dataset_id or "", types[series], start, end, _values(wanted.methods, rest)))
+        check_periods(len(found), most)
+    return found
+
+
+def _type(tx: Tx, each: Source, series: tuple[int, int]) -> str:
+    """The type of a series' attribute."""
+    statement = each.select(SQLITE.member("doc", "$.type"), "attr = :a AND dataset = :d") + " LIMIT 1"
+    row = tx.row(statement, each.bindings | {"a": series[0], "d": series[1]})
+    return str(row[0]) if row else "Property"
+
+
+@dataclass(frozen=True, slots=True)
+class _Slots:
+    """Periods by number: the SQL that gives an instance's (with the table `periods`, of number and borders, where that
+    is not empty), and the borders of each."""
+
+    sql: str
+    bindings: dict[str, Any]
+    borders: Callable[[int], tuple[Instant, Instant]]
+    periods: str = ""
+
+
+def _slots(each: Source, period: Period, first: Instant, last: Instant) -> _Slots:
+    """The periods from the start of the span, or the first instance where it has none."""
+    start = each.span.start if each.span.start is not None else first
+    if period.whole:
+        whole = (start, each.span.end if each.span.end is not None else last)
+        return _Slots("0", {}, lambda _: whole)
+    if not period.months:
+        width = period.micros
+        return _Slots(
+            "(t - :origin) / :width",
+            {"origin": start, "width": width},
+            lambda slot: (start + slot * width, start + (slot + 1) * width),
+        )
+    listed = list(pairwise(edges(period, start, last + 1)))
+    given = {"periods": orjson.dumps(listed).decode()}
+    return _Slots("p.key", given, lambda slot: listed[slot], SQLITE.rows("periods"))
+
+
+def _statement(each: Source, slots: _Slots, methods: tuple[str, ...]) -> str:
+    """Columns: series, its names, slot, then what _values reads. Values are taken out of the documents before they are
+    sorted into periods, or whole documents would be sorted."""
+    columns = f"attr, dataset, {slots.sql} AS slot, {_VALUE} AS v, {_KIND} AS c"
+    if slots.periods:
+        values = each.select(columns, _IN_PERIOD, f"{slots.periods} p CROSS JOIN ")
+    else:
+        values = each.select(columns)
+    numbers = f"SELECT attr, dataset, slot, v, c, {_AS_NUMBER} AS x FROM ({values})"
+    if "stddev" in methods:
+        numbers = f"SELECT *, avg(x) OVER (PARTITION BY attr, dataset, slot) AS mean FROM ({numbers})"
+    kinds = ", ".join(f"max(c = {kind})" for kind in range(6))
+    return (
+        f"WITH h AS MATERIALIZED ({numbers}) SELECT h.attr, h.dataset, n.text, d.text, h.slot, {kinds}, count(*),"
+        f" {'count(DISTINCT v)' if 'distinctCount' in methods else 'NULL'}, total(x), avg(x), total(1.0 * x * x),"
+        f" {'avg((x - mean) * (x - mean))' if 'stddev' in methods else 'NULL'},"
+        " min(CASE WHEN c < 3 THEN x END), max(CASE WHEN c < 3 THEN x END),"
+        " min(CASE WHEN c IN (3, 4) THEN v END), max(CASE WHEN c IN (3, 4) THEN v END)"
+        " FROM h JOIN name n ON n.pk = h.attr LEFT JOIN name d ON d.pk = h.dataset"
+        " GROUP BY h.attr, h.dataset, h.slot, n.text, d.text ORDER BY h.attr, h.dataset, h.slot"
+    )
+
+
+def _values(methods: tuple[str, ...], row: list[Any]) -> dict[str, Any]:
+    kinds = frozenset(kind for kind in range(6) if row[kind])
+    count, distinct, total, mean, squares, deviation, low, high, first, last = row[6:]
+    known = {
+        "totalCount": count,
+        "distinctCount": distinct,
+        "sum": total,
+        "avg": _time(mean) if kinds == {_TIME} else mean,
+        "sumsq": squares,
+        "stddev": math.sqrt(deviation) if deviation is not None else None,
+        "min": first if low is None else low,
+        "max": last if high is None else high,
+    }
+    return {method: known[method] for method in methods if not kinds.isdisjoint(FOR[method])}
+
+
+def _time(seconds: float | None) -> str | None:
+    """A time of day from its seconds."""
+    if seconds is None:
+        return None
+    whole, micro = divmod(round(seconds * SECOND), SECOND)
+    text = f"{whole // 3_600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+    return f"{text}.{micro:06d}".rstrip("0") + "Z" if micro else text + "Z"
