@@ -310,6 +310,23 @@ async def test_taking_out_an_evolution_takes_out_the_entity_and_its_name_is_free
     await city.call("GET", LAMP, expect=404)
 
 
+async def test_types_and_attributes_are_counted_as_the_past_is_changed(city: City) -> None:
+    async def known() -> tuple[list[str], list[str]]:
+        types, attributes = await city.get("/types"), await city.get("/attributes")
+        return types["typeList"], sorted(attributes["attributeList"])
+
+    await city.tell(lamp(level=[reading(1, 1)], colour=[reading("red", 1)]))
+    assert await known() == (["Lamp"], ["colour", "level"])
+    (one,) = await instance_ids(city)
+    await city.call("DELETE", f"{LAMP}/attrs/level/{one}")
+    assert await known() == (["Lamp"], ["colour"])
+    await city.tell(lamp(level=[reading(1, 1)]), 204)
+    await city.call("DELETE", f"{LAMP}/attrs/colour")
+    assert await known() == (["Lamp"], ["level"])
+    await city.call("DELETE", LAMP)
+    assert await known() == ([], [])
+
+
 async def test_a_deletion_in_the_present_is_an_instance_of_the_past(city: City) -> None:
     await city.tell(lamp(level=[reading(1, 1)], sign={"type": "LanguageProperty", "languageMap": {"uz": "yoniq"}}))
     await city.call("DELETE", "/entities/urn:lamp:1/attrs/level")
