@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TextIO, cast
 
@@ -38,12 +39,14 @@ from shahar.model.access import HOUSE
 from shahar.model.city import City, Pace
 from shahar.model.system import LANGUAGES
 from shahar.ports.mqtt import Consumer
+from shahar.ports.mqtt_notices import MqttNotices
 from shahar.ports.nats import Bounds, Login, NatsServer, hash_key
-from shahar.ports.webhooks import Outbound, Webhooks
-from shahar.services.accounts import Accounts
+from shahar.ports.webhooks import Webhooks
+from shahar.services.accounts import NEVER, Accounts
 from shahar.services.broker import Broker
 from shahar.services.contexts import Contexts
 from shahar.services.credentials import new_local_secret
+from shahar.services.deliveries import Senders
 from shahar.services.devices import Devices
 from shahar.services.identity import Identity
 from shahar.services.runner import Runner
@@ -52,10 +55,11 @@ from shahar.services.transience import Transience
 from shahar.store import shapes
 from shahar.store.db import Database, owned
 from shahar.values.errors import Invalid, NotFound, ShaharError, Unavailable
-from shahar.values.instants import Instant
+from shahar.values.instants import SECOND, Instant
+from shahar.values.outbound import Outbound
 from shahar.web import accounts as account_pages
+from shahar.web import dead_letters, docs, figures, operations, resident
 from shahar.web import devices as device_pages
-from shahar.web import docs, figures, operations, resident
 from shahar.web.application import Application, Table, pages
 from shahar.web.connection import counting
 from shahar.web.exchange import Parts
@@ -129,8 +133,10 @@ async def house(
         db = Database(settings.data / "shahar.db")
         await db.open()
         stack.push_async_callback(db.close)
-        webhooks = Webhooks(Outbound(allow=settings.outbound_allow))
+        outbound = Outbound(allow=settings.outbound_allow)
+        webhooks, notices = Webhooks(outbound), MqttNotices(outbound)
         stack.push_async_callback(webhooks.close)
+        stack.push_async_callback(notices.close)
         secret = new_local_secret()
         accounts = Accounts(db, access=_access(settings), local_secret=secret)
         stack.push_async_callback(accounts.settle)
@@ -144,7 +150,9 @@ async def house(
         broker = Broker(db)
         devices = Devices(db, broker, accounts, catalogue, hash_key)
         await devices.load()
-        subscriptions = Subscriptions(db, broker, webhooks, contexts.get, scene.now, contexts.imply)
+        send = Senders({"http": webhooks, "https": webhooks, "mqtt": notices, "mqtts": notices})
+        rights = partial(_rights, accounts)
+        subscriptions = Subscriptions(db, broker, send, contexts.get, scene.now, contexts.imply, rights)
         runner = Runner(db, scene.now, [subscriptions])
         transience = Transience(broker, scene.now)
         await subscriptions.start()
@@ -164,6 +172,12 @@ async def house(
 def _base(settings: Settings) -> str:
     """The address under which programs reach us."""
     return settings.public_url.rstrip("/") or f"http://{_reachable(settings.host)}:{settings.port}"
+
+
+async def _rights(accounts: Accounts, owner: str, tenant: str) -> tuple[frozenset[str] | None, float | None]:
+    """What an owner of subscriptions may read (services/owners.Rights), by the wall's clock."""
+    types, ends_at = await accounts.reads(owner, tenant, wall())
+    return None if types is None else frozenset(types), None if ends_at >= NEVER else (ends_at - wall()) / SECOND
 
 
 def _access(settings: Settings) -> Any:
@@ -239,6 +253,7 @@ async def run(settings: Settings, scene: Scene) -> None:
         tables: tuple[Table, ...] = (
             account_pages.ROUTES,
             device_pages.ROUTES,
+            dead_letters.ROUTES,
             operations.ROUTES,
             resident.ROUTES,
             docs.ROUTES,

@@ -8,160 +8,23 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from time import monotonic, time_ns
+from time import monotonic
 from typing import Any
 
-import orjson
 import pytest
 
 from shahar.model import subscription as model
-from shahar.model.change import Change
-from shahar.model.context import CORE, Context, Source, compile_context
-from shahar.model.entity import parse_entity
-from shahar.model.subscription import Tally
-from shahar.ports.webhooks import Outbound, Webhooks
-from shahar.services import deliveries
+from shahar.model.context import CORE
+from shahar.services import deliveries, lanes
 from shahar.services import subscriptions as service
-from shahar.services.broker import Broker
 from shahar.services.contexts import Contexts
 from shahar.services.runner import LOST, Entry, Runner
 from shahar.services.subscriptions import Subscriptions
 from shahar.store import journal, records
 from shahar.store.db import Database
 from shahar.values.errors import Exists, Invalid, NoTenant, NotFound
-
-DEFAULT = "https://uri.etsi.org/ngsi-ld/default-context/"
-PM = DEFAULT + "pm25"
-
-
-def now() -> int:
-    return time_ns() // 1_000
-
-
-class Receiver:
-    """An endpoint: keeps what it gets, answers as it is told to."""
-
-    def __init__(self) -> None:
-        self.got: list[dict[str, Any]] = []
-        self.headers: list[dict[str, str]] = []
-        self.status = 200
-        self.delay_s = 0.0
-        self.under_way = 0
-        self.most_under_way = 0
-        self.answer: Callable[[dict[str, Any]], int] = lambda _: self.status
-        self.server: asyncio.Server | None = None
-        self.port = 0
-
-    async def open(self) -> None:
-        self.server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = self.server.sockets[0].getsockname()[1]
-
-    async def close(self) -> None:
-        if self.server is not None:
-            self.server.close()
-            self.server = None
-
-    @property
-    def uri(self) -> str:
-        return f"http://127.0.0.1:{self.port}/notify"
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while self.server is not None:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode()
-                headers = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if line)
-                body = await reader.readexactly(int(headers.get("Content-Length", "0")))
-                self.under_way += 1
-                self.most_under_way = max(self.most_under_way, self.under_way)
-                if self.delay_s:
-                    await asyncio.sleep(self.delay_s)
-                self.under_way -= 1
-                document = orjson.loads(body)
-                status = self.answer(document)
-                self.headers.append(headers)
-                if status == 200:
-                    self.got.append(document)
-                writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n".encode())
-                await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-
-    def values(self, entity_id: str, name: str = "pm25") -> list[Any]:
-        """What was told of an entity's attribute, in the order of arrival."""
-        return [one[name]["value"] for note in self.got for one in note["data"] if one["id"] == entity_id]
-
-
-async def contexts(source: Source, _at: int, _tenant: str) -> Context:
-    return compile_context(source, {}) if source else CORE
-
-
-class City:
-    """The parts that a subscription needs, put together as main does."""
-
-    def __init__(self, folder: Path, clock: Callable[[], int] = now) -> None:
-        self.db = Database(folder / "city.db")
-        self.broker = Broker(self.db)
-        self.out = Webhooks(Outbound(("127.0.0.0/8",)))
-        self.subs = Subscriptions(self.db, self.broker, self.out, contexts, clock)
-        self.runner = Runner(self.db, clock, [self.subs])
-
-    async def __aenter__(self) -> City:
-        await self.db.open()
-        await self.subs.start()
-        await self.runner.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.subs.stop()
-        await self.runner.stop()
-        await self.out.close()
-        await self.db.close()
-
-    async def subscribe(self, uri: str, tenant: str = "", **members: Any) -> str:
-        note = members.pop("notification", {})
-        body = {
-            "type": "Subscription",
-            "entities": [{"type": "Station"}],
-            "notification": {**note, "endpoint": {"uri": uri, **note.get("endpoint", {})}},
-            **members,
-        }
-        return await self.subs.create(tenant, body, CORE, now())
-
-    async def tell(self, entity_id: str, value: Any, kind: str = "Station", tenant: str = "") -> None:
-        body = {"id": entity_id, "type": kind, "pm25": {"type": "Property", "value": value}}
-        await self.broker.change(tenant, Change("upsert", entity_id, parse_entity(body, CORE)), now())
-
-    async def delete(self, entity_id: str) -> None:
-        await self.broker.change("", Change("delete", entity_id), now())
-
-    async def tally(self, subscription_id: str) -> Tally:
-        return (await self.subs.get("", subscription_id))[1]
-
-
-async def until(check: Callable[[], bool], within_s: float = 5.0) -> None:
-    end = monotonic() + within_s
-    while not check():
-        if monotonic() > end:
-            raise AssertionError("it did not come about in time")
-        await asyncio.sleep(0.005)
-
-
-def story(work: Callable[[Receiver], Coroutine[Any, Any, None]]) -> None:
-    """Run a story that has one endpoint."""
-
-    async def run() -> None:
-        receiver = Receiver()
-        await receiver.open()
-        try:
-            await work(receiver)
-        finally:
-            await receiver.close()
-
-    asyncio.run(run())
+from tests.subscribing import City, Receiver, now, story, until
 
 
 @pytest.fixture
@@ -169,6 +32,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits short enough for a test."""
     monkeypatch.setattr(deliveries, "FIRST_WAIT_S", 0.02)
     monkeypatch.setattr(deliveries, "LONGEST_WAIT_S", 0.1)
+
+
+def hold(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Let queues hold no more than this."""
+    for room in (lanes, deliveries):
+        monkeypatch.setattr(room, "NOTIFICATION_QUEUE", most)
 
 
 A, B = "urn:ngsi-ld:Station:A", "urn:ngsi-ld:Station:B"
@@ -218,7 +87,7 @@ def test_every_change_is_told_in_the_order_of_its_entity(tmp_path: Path) -> None
             await until(lambda: len(receiver.got) >= 300, 15)
             for one in ids:
                 assert receiver.values(one) == list(range(30))
-            assert 1 < receiver.most_under_way <= deliveries.WINDOW
+            assert 1 < receiver.most_under_way <= lanes.WINDOW
 
     story(work)
 
@@ -249,7 +118,7 @@ def test_a_dead_endpoint_delays_only_itself(tmp_path: Path, quick: None) -> None
                 await city.tell(A, value)
             await until(lambda: len(receiver.got) == 200)
             assert receiver.values(A) == list(range(200))
-            await until(lambda: city.subs._lanes["", to_dead].failures >= deliveries.BREAKER)
+            await until(lambda: city.failures(to_dead) >= lanes.BREAKER)
             tally = await city.tally(to_dead)
             assert tally.ok is False
             assert tally.last_failure is not None
@@ -277,7 +146,7 @@ def test_a_failing_endpoint_gets_the_same_id_again(tmp_path: Path, quick: None) 
             await until(lambda: len(receiver.got) == 1)
             assert len(tried) == 4
             assert len(set(tried)) == 1
-            await until(lambda: city.subs._lanes["", made].failures == 0)
+            await until(lambda: city.failures(made) == 0)
             tally = await city.tally(made)
             assert (tally.times_sent, tally.times_failed, tally.ok) == (4, 3, True)
 
@@ -339,12 +208,13 @@ def test_changes_made_while_nobody_ran_are_told_afterwards(tmp_path: Path) -> No
 
 
 def test_a_queue_that_overflows_is_read_again_from_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deliveries, "NOTIFICATION_QUEUE", 10)
+    hold(monkeypatch, 10)
 
     async def work(receiver: Receiver) -> None:
         receiver.delay_s = 0.3
         async with City(tmp_path) as city:
             made = await city.subscribe(receiver.uri)
+            await until(lambda: bool(city.subs._lanes))
             ids = [f"urn:ngsi-ld:Station:{number}" for number in range(7)]
             spilled = False
             for value in range(60):
@@ -367,7 +237,9 @@ def test_an_endpoint_that_fails_at_random_gets_every_change_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for room, name, value in (
+        (lanes, "NOTIFICATION_QUEUE", 12),
         (deliveries, "NOTIFICATION_QUEUE", 12),
+        (lanes, "BREAKER", 2),
         (deliveries, "BREAKER", 2),
         (service, "READ_ROWS", 16),
     ):
@@ -401,7 +273,7 @@ def test_an_endpoint_that_fails_at_random_gets_every_change_in_order(
 def test_a_throttled_subscription_does_not_fall_behind_a_busy_entity(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deliveries, "NOTIFICATION_QUEUE", 20)
+    hold(monkeypatch, 20)
 
     async def work(receiver: Receiver) -> None:
         async with City(tmp_path) as city:
@@ -514,7 +386,7 @@ def test_an_update_moves_what_waits_to_the_new_endpoint(tmp_path: Path, quick: N
             made = await city.subscribe("http://127.0.0.1:9/notify")
             for value in range(5):
                 await city.tell(A, value)
-            await until(lambda: city.subs._lanes["", made].failures > 0)
+            await until(lambda: city.failures(made) > 0)
             await city.subs.update("", made, {"notification": {"endpoint": {"uri": receiver.uri}}}, CORE, now())
             await until(lambda: len(receiver.got) == 5)
             assert receiver.values(A) == list(range(5))
@@ -527,7 +399,7 @@ def test_a_deleted_subscription_leaves_nothing_behind(tmp_path: Path, quick: Non
         async with City(tmp_path) as city:
             made = await city.subscribe("http://127.0.0.1:9/notify")
             await city.tell(A, 1)
-            await until(lambda: city.subs._lanes["", made].failures > 0)
+            await until(lambda: city.failures(made) > 0)
             await asyncio.sleep(1.2)
             await city.subs.delete("", made, now())
             await until(lambda: not city.subs._lanes)
@@ -561,7 +433,7 @@ def test_what_the_journal_no_longer_has_is_counted_as_lost(tmp_path: Path, quick
             made = await city.subscribe(receiver.uri)
             for value in range(10):
                 await city.tell(A, value)
-            await until(lambda: city.subs._lanes["", made].failures >= deliveries.BREAKER)
+            await until(lambda: city.failures(made) >= lanes.BREAKER)
         bare = Database(tmp_path / "city.db")
         await bare.open()
         await bare.write(lambda tx: tx.run("DELETE FROM journal WHERE seq < (SELECT max(seq) FROM journal) - 2"))

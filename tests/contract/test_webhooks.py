@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
+import subprocess
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,6 +61,7 @@ def story(work: Callable[[Peer], Awaitable[None]], answer: Answer = lambda path,
             await work(peer)
         finally:
             server.close()
+            await asyncio.sleep(0)  # the peer sees the ends of its connections
 
     asyncio.run(run())
     return peer
@@ -254,3 +258,116 @@ def test_a_connection_is_used_again() -> None:
         await out.close()
 
     assert story(work).connections == 1
+
+
+# -- what a POST does with its connection -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "connections"),
+    [
+        (b"HTTP/1.1 204 No Content\r\n\r\n", 1),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 1),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 1),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", 3),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", 3),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n" + b"x" * 90_000, 3),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nand more", 3),
+    ],
+)
+def test_a_connection_is_kept_when_the_answer_lets_it(answer: bytes, connections: int) -> None:
+    async def work(peer: Peer) -> None:
+        out = Webhooks(Outbound(LOOPBACK))
+        for _ in range(3):
+            await out.post(notice(f"http://127.0.0.1:{peer.port}/"))
+            await asyncio.sleep(0.02)
+        await out.close()
+
+    assert story(work, lambda path, headers: answer).connections == connections
+
+
+def test_a_connection_that_was_closed_while_it_waited_is_made_again() -> None:
+    served = 0
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal served
+        served += 1
+        await reader.readuntil(b"\r\n\r\n{}")
+        writer.write(OK)
+        await writer.drain()
+        await reader.read(1)  # the next request is read in part, and not answered
+        writer.close()
+
+    async def run() -> None:
+        server = await asyncio.start_server(once, "127.0.0.1", 0)
+        out = Webhooks(Outbound(LOOPBACK))
+        for _ in range(3):
+            await out.post(notice(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"))
+        await out.close()
+        server.close()
+        await asyncio.sleep(0.05)
+
+    asyncio.run(run())
+    assert served == 3
+
+
+def test_an_answer_that_ends_with_its_connection_is_an_answer_and_half_a_head_is_none() -> None:
+    async def serve(head: bytes) -> None:
+        async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n{}")
+            writer.write(head)
+            await writer.drain()
+            writer.close()
+
+        server = await asyncio.start_server(close, "127.0.0.1", 0)
+        try:
+            await post(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+        finally:
+            server.close()
+
+    asyncio.run(serve(b"HTTP/1.1 200 OK\r\n\r\nuntil the end"))
+    for head in (b"HTTP/1.1 200 O", b"", b"\x15\x03\x01"):
+        with pytest.raises(PeerFailed):
+            asyncio.run(serve(head))
+
+
+def test_an_address_is_sent_as_it_may_stand_in_a_request() -> None:
+    async def work(peer: Peer) -> None:
+        await post(f"http://localhost:{peer.port}/so\u2018rov/a%20b?q=\u0448\u0430\u04b3\u0430\u0440&x=1#part")
+        await post(f"http://127.0.0.1:{peer.port}")
+
+    peer = story(work)
+    assert peer.paths == ["/so%E2%80%98rov/a%20b?q=%D1%88%D0%B0%D2%B3%D0%B0%D1%80&x=1", "/"]
+    assert peer.headers[0]["Host"] == f"localhost:{peer.port}"
+
+
+def test_a_certificate_is_looked_at(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    made = subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
+         "2", "-keyout", str(key), "-out", str(certificate), "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost"],
+        check=False, capture_output=True,
+    )  # fmt: skip
+    if made.returncode:
+        pytest.skip("openssl, which makes the certificate, is not installed")
+    served = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    served.load_cert_chain(certificate, key)
+
+    async def run() -> None:
+        peer = Peer()
+        server = await asyncio.start_server(peer.serve, "127.0.0.1", 0, ssl=served)
+        uri = f"https://localhost:{server.sockets[0].getsockname()[1]}/"
+        out = Webhooks(Outbound(LOOPBACK))
+        with pytest.raises(PeerFailed, match="certificate"):
+            await out.post(notice(uri))
+        out._posts._tls = ssl.create_default_context(cafile=certificate)
+        await out.post(notice(uri))
+        with pytest.raises(PeerFailed, match="certificate"):
+            await out.post(notice(uri.replace("localhost", "127.0.0.1")))
+        await out.close()
+        server.close()
+        await asyncio.sleep(0.1)  # the other side sees the ends of its connections
+        assert peer.paths == ["/"]
+
+    asyncio.run(run())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -9,8 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import payloads, report
+from bench import payloads, report, subscribed
 from bench.figures import Goal, median, medians, percentile, rounded
+from shahar.model import subscription as model
+from shahar.model.context import CORE
+from shahar.model.entity import CREATE, parse_attributes, parse_entity
+from shahar.model.subscription import Index
 
 MEASURED = st.lists(st.floats(0, 1e9, allow_nan=False), min_size=1, max_size=50)
 
@@ -102,3 +108,36 @@ def test_placed_entities_lie_in_the_city(number: int) -> None:
     east, north = payloads.placed(number)["location"]["value"]["coordinates"]
     assert payloads.WEST <= east <= payloads.WEST + payloads.WIDE
     assert payloads.SOUTH <= north <= payloads.SOUTH + payloads.HIGH
+
+
+# -- who is due a notification ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An update as the journal tells it."""
+
+    key: str
+    what: Any
+    kind: str = "entity.updated"
+    at: int = 2
+
+
+def test_who_is_due_is_whom_the_model_finds_concerned() -> None:
+    count = 600
+    held = subscribed.subscriptions(count)
+    index, due, found = Index(), subscribed.Due(held), 0
+    for one in held:
+        record = model.parse(subscribed.body(one, "http://a.example/"), CORE, 1)
+        index.put("", model.compiled(record))
+    updates = list(islice(subscribed.updates(0, 1, subscribed.entities(count)), 2_000))
+    for update in updates:
+        doc = parse_entity(subscribed.entity(update.entity) | update.fragment, CORE)
+        attrs = parse_attributes(update.fragment, CORE, CREATE)
+        for instances in attrs.values():
+            instances[0] |= {"createdAt": 1, "modifiedAt": 2}
+        told = Told(doc["id"], {"types": doc["type"], "set": attrs})
+        expected = {subscribed.subscription_id(number) for number in due.of(update)}
+        assert {sub.id for sub in index.touched("", told) if model.holds(sub, doc)} == expected
+        found += len(expected)
+    assert 1.7 < found / len(updates) < 2.3

@@ -64,10 +64,13 @@ def _instance(one: Instance, version: Version) -> Instance:
     subs = _attributes(one["attrs"], version) if "attrs" in one else None
     unknown = [name for name, known in _MEMBER_SINCE.items() if name in one and version < known]
     older = version < since
-    if not older and not unknown and subs is one.get("attrs"):
+    previous = _instance(one["previous"], version) if "previous" in one else None
+    if not older and not unknown and subs is one.get("attrs") and previous is one.get("previous"):
         return one
     found = {key: value for key, value in one.items() if key not in unknown}
     if older:
         value = found.pop(VALUE_MEMBER[one["type"]])
         found |= {"type": kind, VALUE_MEMBER[kind]: value}
+    if previous is not None:
+        found["previous"] = previous
     return found if subs is None else found | {"attrs": subs}

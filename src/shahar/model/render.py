@@ -159,12 +159,28 @@ def instance(one: Instance, view: View, *, inherited: Instance | None = None) ->
         shown[member] = [{"object": uri} for uri in one[member]] if kind == "ListRelationship" else value
     if "linked" in one:
         shown["entityList" if kind == "ListRelationship" else "entity"] = _entities(value, one["linked"])
+    if "previous" in one:
+        _previous(one["previous"], shown, view)
     _members(one, shown, view, inherited)
     for iri, instances in one.get("attrs", {}).items():
         shown[view.context.compact(iri)] = one_or_many([instance(sub, view, inherited=one) for sub in instances])
     if view.form == "concise" and len(shown) == 1 and member == "value":
         return value
     return shown
+
+
+def _previous(old: Instance, shown: dict[str, Any], view: View) -> None:
+    """What the instance was before the change that is told of: previousValue and its kin (clause 5.2.14.1)."""
+    kind = old["type"]
+    member = VALUE_MEMBER[kind]
+    value = old[member]
+    if kind == "VocabProperty":
+        value = _vocab(value, view)
+    elif kind == "ListRelationship":
+        value = [{"object": uri} for uri in value]
+    elif kind == "LanguageProperty" and view.lang:
+        member, value = "value", _in_language(value, view.lang)[1]
+    shown["previous" + member[0].upper() + member[1:]] = value
 
 
 def _entities(value: Any, linked: Mapping[str, Any]) -> Any:

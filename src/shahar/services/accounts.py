@@ -46,6 +46,7 @@ from shahar.model.access import (
     demand,
     granted,
     may_grant,
+    readable_types,
     scope_document,
     scope_from,
 )
@@ -177,6 +178,22 @@ class Accounts:
         if credential.startswith("shl_"):
             return self._local_actor(digest, peer)
         return (await self._find(credential, digest, at)).actor
+
+    async def reads(self, actor_id: str, tenant: str, at: Instant) -> tuple[tuple[str, ...] | None, Instant]:
+        """The types of entities that the actor of this id may read in a tenant now (access.readable_types), and when
+        that ends. Who is not there any more reads nothing."""
+        if self._open or actor_id in (LOCAL.id, HOUSE.id):
+            return None, NEVER
+        if actor_id == self._nobody.id:
+            return readable_types(self._nobody, "entities", tenant), NEVER
+        kind, _, key = actor_id.partition(":")
+        if kind not in ("person", "key"):
+            return (), NEVER
+        doc = await self._db.read(lambda tx: records.get(tx, kind, home_of(key), key))
+        ends_at = NEVER if doc is None else doc.get("ends_at", NEVER)
+        if doc is None or at >= ends_at:
+            return (), NEVER
+        return readable_types(_actor_of(Place(kind, home_of(key), key), doc), "entities", tenant), ends_at
 
     async def verify_device(self, device: str, secret: str, at: Instant) -> Actor:
         """The device's actor when the key is this device's own (a broker asks at sign-in); else Unauthenticated."""
@@ -333,7 +350,7 @@ class Accounts:
                 }
                 records.put(tx, "person", home, holder, made, at)
                 who = Actor(f"person:{holder}", "person", name)
-                _note(
+                note(
                     tx,
                     home,
                     at,
@@ -393,7 +410,7 @@ class Accounts:
                 "used_at": None,
             }
             key, text = _put_secret(tx, "key", home, minted.name, minted.secret, doc, at)
-            _note(tx, home, at, by, "key.made", key, role=given.role, name=label, days=days)
+            note(tx, home, at, by, "key.made", key, role=given.role, name=label, days=days)
             return key, text
 
         return await self._db.write(work)
@@ -427,7 +444,7 @@ class Accounts:
                 "used_at": None,
             }
             key, text = _put_secret(tx, "device_key", home, device_name(device), minted.secret, doc, at)
-            _note(tx, home, at, by, "device_key.made", key, device=device)
+            note(tx, home, at, by, "device_key.made", key, device=device)
             return key, text
 
         _, text = await self._write_and_forget(work, lambda known: known.actor.device == device)
@@ -442,7 +459,7 @@ class Accounts:
             key = f"{home}-{device_name(device)}"
             if not records.drop(tx, "device_key", home, key, at):
                 return False
-            _note(tx, home, at, by, "device_key.revoked", key, device=device)
+            note(tx, home, at, by, "device_key.revoked", key, device=device)
             return True
 
         return await self._write_and_forget(work, lambda known: known.actor.device == device)
@@ -456,7 +473,7 @@ class Accounts:
                 raise NotFound(f"there is no {kind} {key!r:.60}")
             demand(by, Target("admin", "accounts", doc["tenant"]))
             records.drop(tx, kind, home, key, at)
-            _note(tx, home, at, by, f"{kind}.revoked", key, name=doc["label"])
+            note(tx, home, at, by, f"{kind}.revoked", key, name=doc["label"])
 
         await self._write_and_forget(work, lambda known: known.actor.id == f"{kind}:{key}")
 
@@ -481,7 +498,7 @@ class Accounts:
             doc = records.get(tx, "session", place.home, place.key)
             if doc is not None and opens(doc, digest):
                 records.drop(tx, "session", place.home, place.key, at, journaled=False)
-                _note(tx, place.home, at, Actor(doc["actor"], "person", doc["label"]), "session.ended", place.key)
+                note(tx, place.home, at, Actor(doc["actor"], "person", doc["label"]), "session.ended", place.key)
 
         await self._write_and_forget(work, lambda known: known.place == place)
 
@@ -591,7 +608,7 @@ def _put_secret(tx: Tx, kind: str, home: int, name: str, secret: str, doc: Recor
 
 def _put_link(tx: Tx, home: int, doc: Record, minted: Minted, at: Instant, by: Actor) -> str:
     key, text = _put_secret(tx, "link", home, minted.name, minted.secret, doc | {"ends_at": at + LINK_S * SECOND}, at)
-    _note(tx, home, at, by, "link.made", key, role=doc["role"], name=doc["label"])
+    note(tx, home, at, by, "link.made", key, role=doc["role"], name=doc["label"])
     return text
 
 
@@ -609,11 +626,11 @@ def _put_session(tx: Tx, holder: Place, minted: Minted, at: Instant) -> str:
         "used_at": at,
     }
     key, text = _put_secret(tx, "session", holder.home, minted.name, minted.secret, doc, at)
-    _note(tx, holder.home, at, Actor(actor, "person", held["label"]), "session.begun", key)
+    note(tx, holder.home, at, Actor(actor, "person", held["label"]), "session.begun", key)
     return text
 
 
-def _note(tx: Tx, home: int, at: Instant, by: Actor, act: str, about: str, **more: Any) -> None:
+def note(tx: Tx, home: int, at: Instant, by: Actor, act: str, about: str, **more: Any) -> None:
     """One audit record, named so that names sort by time and then by order; `more` never holds a secret."""
     doc = {"at": at, "by": by.id, "label": by.label, "act": act, "about": about} | more
     records.put(tx, "audit", home, f"{at:017d}-{journal.last_seq(tx):012d}", doc, at)

@@ -1,8 +1,8 @@
 """Deliveries: each subscription's own queue to its own endpoint.
 
-A subscription on its way through the journal is a *lane*: a queue of what waits, what is under way, and how far it has
-read. What fills the queue, and why the queue is only a piece of the journal looked up in advance, is told in
-services/subscriptions.
+A subscription on its way through the journal is a *lane* (services/lanes): a queue of what waits, what is under way,
+and how far it has read. What fills the queue, and why the queue is only a piece of the journal looked up in advance, is
+told in services/subscriptions.
 
 Promises
 - A repeat can be told by its id: urn:ngsi-ld:Notification:<subscription>:<number in the journal>.
@@ -11,8 +11,8 @@ Promises
   the endpoint's cooldown), then tries one notification; after `BREAKER` failures its queue is given back and only the
   next notification is kept. Failing and slow endpoints share places under way of their own, apart from the others'.
 - Memory is bounded: NOTIFICATION_QUEUE entries a subscription, `BUDGET_BYTES` together; beyond it lies the journal.
-- A notification that its endpoint refuses as such (`Refused`) is tried `REFUSALS` times and then passed over, counted
-  as failed: everything behind it would wait for ever.
+- A notification that its endpoint refuses as such (`Refused`), or that cannot be made, is tried `REFUSALS` times and
+  then passed over, counted as failed, and kept as a dead letter: everything behind it would wait for ever.
 - Throttling: what changes while the period runs is not dropped; the next notification tells the newest state of every
   entity that changed (of the first `TOGETHER`, the others with the one after). Its id is that of its newest change.
 
@@ -27,46 +27,47 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import orjson
 import structlog
 
+from shahar.model import query as q
 from shahar.model import subscription as model
 from shahar.model.context import Context, Source
 from shahar.model.entity import Doc
-from shahar.model.subscription import Seen, Subscription, Tally
+from shahar.model.linking import Join, Linked
+from shahar.model.render import View
+from shahar.model.subscription import Seen
+from shahar.services.lanes import BREAKER, Item, Key, Lane, newest, notification_id, one_of
 from shahar.values.bounds import NOTIFICATION_QUEUE
-from shahar.values.errors import PeerFailed, ShaharError
+from shahar.values.errors import CallerFault, PeerFailed, ShaharError
 from shahar.values.instants import SECOND, Instant
 
-WINDOW: Final = 8
 FAST: Final = 128
-SLOW: Final = 48
+SLOW: Final = 512
 SLOW_S: Final = 1.0
-BREAKER: Final = 5
 REFUSALS: Final = 3
 FIRST_WAIT_S: Final = 0.5
 LONGEST_WAIT_S: Final = 300.0
-TOGETHER: Final = NOTIFICATION_QUEUE
-LOOK_AHEAD: Final = 64
 BUDGET_BYTES: Final = 32 * 1024 * 1024
 LOOK_AGAIN_S: Final = 2.0
 STOP_S: Final = 1.0
 
 log = structlog.get_logger(__name__)
 
-Key = tuple[str, str]
-"""Tenant and id of a subscription."""
 Contexts = Callable[[Source, Instant, str], Awaitable[Context]]
 """Gives the compiled @context of a source for a tenant (services/contexts.Contexts.get)."""
+Linker = Callable[[str, Sequence[Doc], View, Join, q.Node | None], Awaitable[Linked]]
+"""Reads what entities of a tenant lead to (services/broker.Broker.linked)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One notification ready to be sent: `body` is JSON, `info` what the receiver is to be told besides (5.2.22)."""
+    """One notification ready to be sent: `body` is JSON, `info` what the receiver is to be told besides, `channel` how
+    the way to it is set up (receiverInfo and notifierInfo, 5.2.15)."""
 
     uri: str
     accept: str
@@ -75,6 +76,20 @@ class Notice:
     info: tuple[tuple[str, str], ...]
     timeout_s: float
     body: bytes
+    channel: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A notification that was given up: `why`, its body where it could be made, and the types of each entity in it."""
+
+    tenant: str
+    subscription: str
+    id: str
+    at: Instant
+    why: str
+    body: bytes
+    types: tuple[list[str], ...]
 
 
 class Refused(PeerFailed):
@@ -89,111 +104,18 @@ class Sender(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A change that concerns somebody; `payload` is what it shows (model.Seen) as JSON, shared by all concerned.
+class Senders:
+    """Each notification by the port of its address's scheme; itself a Sender."""
 
-    `first`: the oldest change that it stands for, where several of one entity were made one.
-    """
+    def __init__(self, ports: Mapping[str, Sender]) -> None:
+        self._ports = ports
 
-    seq: int
-    first: int
-    key: str
-    payload: bytes
-    taken: float
-
-
-@dataclass(slots=True, eq=False)
-class Lane:
-    """One subscription on its way through the journal.
-
-    `read`: everything up to there that concerns it is waiting, under way or done (of a live one: at least).
-    `done`: numbers delivered ahead of one that is not; `stored`: the state as it is on the disk; `turn` changes when
-    `read` is set anew: whoever was reading for it meanwhile has read for nothing.
-    """
-
-    tenant: str
-    sub: Subscription
-    since: int
-    read: int
-    tally: Tally = field(default_factory=Tally)
-    live: bool = True
-    dropped: bool = False
-    turn: int = 0
-    waiting: deque[Item] = field(default_factory=deque)
-    flying: dict[str, list[Item]] = field(default_factory=dict)
-    done: set[int] = field(default_factory=set)
-    refusals: dict[int, int] = field(default_factory=dict)
-    failures: int = 0
-    not_before: float = 0.0
-    slow: bool = False
-    in_line: bool = False
-    timer: asyncio.TimerHandle | None = None
-    due: Instant = 0
-    telling: bool = False
-    stored: dict[str, Any] | None = None
-
-    @property
-    def key(self) -> Key:
-        return self.tenant, self.sub.id
-
-    def oldest(self) -> Item | None:
-        """The first change that is not delivered."""
-        if self.sub.throttling_s:
-            pending = [*self.waiting, *(item for batch in self.flying.values() for item in batch)]
-        else:
-            pending = [batch[0] for batch in self.flying.values()]
-            if self.waiting:
-                pending.append(self.waiting[0])
-        return min(pending, key=lambda item: item.first) if pending else None
-
-    def goes_on(self, read: int, *, live: bool) -> None:
-        """From now on it has read up to there."""
-        self.read, self.live = read, live
-        self.turn += 1
-
-    def room(self) -> int:
-        """How many more changes it may hold."""
-        return (NOTIFICATION_QUEUE if self.failures < BREAKER else 1) - len(self.waiting)
-
-    def next(self) -> int | None:
-        """Where in the queue the next change stands that no earlier one of the same entity is in the way of."""
-        passed: set[str] = set()
-        for index, item in enumerate(self.waiting):
-            if index >= LOOK_AHEAD:
-                return None
-            if item.key not in self.flying and item.key not in passed:
-                return index
-            passed.add(item.key)
-        return None
-
-    def take(self, index: int) -> list[Item]:
-        """Take a change out to be sent; of a throttled subscription all that go together."""
-        if self.sub.throttling_s:
-            batch = [self.waiting.popleft() for _ in range(min(TOGETHER, len(self.waiting)))]
-        else:
-            batch = [self.waiting[index]]
-            del self.waiting[index]
-        self.flying[batch[0].key] = batch
-        return batch
-
-    def landed(self, batch: list[Item]) -> None:
-        """A batch is done with."""
-        del self.flying[batch[0].key]
-        self.refusals.pop(batch[0].seq, None)
-        self.done.update(item.seq for item in batch)
-        oldest = self.oldest()
-        base = oldest.first - 1 if oldest else self.read
-        self.done = set() if oldest is None and self.live else {seq for seq in self.done if seq > base}
-
-    def back(self, batch: list[Item]) -> None:
-        """A batch was not delivered: it stands in the queue again."""
-        del self.flying[batch[0].key]
-        self.waiting = deque(sorted([*batch, *self.waiting], key=lambda item: item.seq))
-
-    def window(self) -> int:
-        """How many notifications may be under way."""
-        return 1 if self.failures or self.slow or self.sub.throttling_s else WINDOW
+    async def post(self, notice: Notice) -> None:
+        """Send by the port of the scheme; Refused when there is none."""
+        port = self._ports.get(notice.uri.partition(":")[0].lower())
+        if port is None:
+            raise Refused("there is no port for notifications to such an address")
+        await port.post(notice)
 
 
 @dataclass(slots=True)
@@ -215,10 +137,13 @@ class _Place:
 class Deliveries:
     """Moves the queues: decides what may go now, sends it, and keeps count."""
 
-    def __init__(self, send: Sender, context: Contexts, now: Callable[[], Instant]) -> None:
+    def __init__(self, send: Sender, context: Contexts, linked: Linker, now: Callable[[], Instant]) -> None:
         self._send = send
         self._context = context
+        self._linked = linked
         self._now = now
+        self.letters: list[Letter] = []
+        """Given up and not yet kept."""
         self._slots = {False: _Slots(FAST), True: _Slots(SLOW)}
         self._tasks: set[asyncio.Task[None]] = set()
         self.bytes = 0
@@ -251,20 +176,26 @@ class Deliveries:
 
     def _made_one(self, lane: Lane) -> bool:
         """Make the waiting changes of each entity one, the newest; whether that made room worth having."""
-        newest: dict[str, Item] = {}
+        found: dict[str, Item] = {}
         before = len(lane.waiting)
         for item in lane.waiting:
-            earlier = newest.pop(item.key, None)
-            newest[item.key] = item if earlier is None else _one_of(earlier, item)
-        self.bytes += sum(len(item.payload) for item in newest.values())
+            earlier = found.pop(item.key, None)
+            found[item.key] = item if earlier is None else one_of(earlier, item)
+        self.bytes += sum(len(item.payload) for item in found.values())
         self.bytes -= sum(len(item.payload) for item in lane.waiting)
-        lane.waiting = deque(newest.values())
+        lane.waiting = deque(found.values())
         return lane.room() > 0 and self.bytes < BUDGET_BYTES and len(lane.waiting) <= before * 0.9
 
     def clear(self, lane: Lane, keep: int = 0) -> None:
         """Drop what waits, but for the first `keep`."""
         while len(lane.waiting) > keep:
             self.bytes -= len(lane.waiting.pop().payload)
+
+    def sift(self, lane: Lane) -> None:
+        """Drop what waits and the lane's owner may no longer read."""
+        kept = [item for item in lane.waiting if lane.may_show(orjson.loads(item.payload)[0]["type"])]
+        self.bytes -= sum(len(item.payload) for item in lane.waiting) - sum(len(item.payload) for item in kept)
+        lane.waiting = deque(kept)
 
     def pump(self, lane: Lane) -> None:
         """Send what may be sent now."""
@@ -326,17 +257,20 @@ class Deliveries:
         loop = asyncio.get_running_loop()
         started, overdue = loop.time(), loop.call_later(SLOW_S, self._overdue, lane, place)
         now = self._now()
+        told, body, shown = notification_id(lane, batch[-1].seq), b"", newest(batch)
         self.left(lane, now)
         try:
-            await self.post(lane, _newest(batch), notification_id(lane, batch[-1].seq), now)
+            body = await self._written(lane, shown, told, now)
+            await self._send.post(notice(lane, body))
         except asyncio.CancelledError:
             lane.back(batch)
             raise
         except Exception as problem:  # fence: whatever one notification meets delays its own subscription alone
-            if isinstance(problem, ShaharError) and not isinstance(problem, Refused):
+            if isinstance(problem, ShaharError) and not isinstance(problem, (Refused, CallerFault)):
                 self._failed(lane, batch, now, problem)
             else:
-                self._refused(lane, batch, now, problem)
+                types = tuple(one.doc["type"] for one in shown)
+                self._refused(lane, batch, now, problem, Letter(*lane.key, told, now, _why(problem), body, types))
         else:
             self._delivered(lane, batch, now, loop.time() - started)
         finally:
@@ -369,16 +303,22 @@ class Deliveries:
             other.in_line = False
             self.pump(other)
 
-    async def post(self, lane: Lane, shown: Iterable[Seen], notification_id: str, now: Instant) -> None:
-        """Send one notification."""
+    async def post(self, lane: Lane, shown: Iterable[Seen], told: str, now: Instant) -> None:
+        """Send one notification, whose id is `told`."""
+        await self._send.post(notice(lane, await self._written(lane, shown, told, now)))
+
+    async def again(self, lane: Lane, body: bytes) -> None:
+        """Send a body that was given up, as the subscription now says; Refused, PeerFailed."""
+        await self._send.post(notice(lane, body))
+
+    async def _written(self, lane: Lane, shown: Iterable[Seen], told: str, now: Instant) -> bytes:
         sub = lane.sub
         context = await self._context(sub.context, now, lane.tenant)
-        document = model.notification(sub, notification_id, shown, context, now)
-        end = sub.endpoint
-        body = orjson.dumps(document)
-        await self._send.post(
-            Notice(end.uri, end.accept, lane.tenant, sub.implied or sub.context, end.receiver_info, end.timeout_s, body)
-        )
+        view, linked = lane.view(context), None
+        docs = model.docs_of(sub, shown)
+        if sub.join is not None:
+            linked = await self._linked(lane.tenant, docs, view, sub.join, model.readable(lane.reads))
+        return orjson.dumps(model.notification(sub, told, docs, view, now, linked))
 
     def _delivered(self, lane: Lane, batch: list[Item], now: Instant, took_s: float) -> None:
         self.bytes -= sum(len(item.payload) for item in batch)
@@ -425,7 +365,7 @@ class Deliveries:
             self.behind.add(lane)
             self.clear(lane, keep=1)
 
-    def _refused(self, lane: Lane, batch: list[Item], now: Instant, problem: Exception) -> None:
+    def _refused(self, lane: Lane, batch: list[Item], now: Instant, problem: Exception, letter: Letter) -> None:
         tries = lane.refusals.get(batch[0].seq, 0) + 1
         if tries < REFUSALS:
             lane.refusals[batch[0].seq] = tries
@@ -435,34 +375,17 @@ class Deliveries:
             log.error("notification broken", subscription=lane.sub.id, seq=batch[0].seq, exc_info=problem)
         self.bytes -= sum(len(item.payload) for item in batch)
         lane.landed(batch)
+        self.letters.append(letter)
         self.fell(lane, now, problem)
         lane.failures, lane.not_before = 0, 0.0
 
 
-def notification_id(lane: Lane, what: int | str) -> str:
-    """The id of a lane's notification; `what` tells it from the others, and is the same when it is sent again."""
-    return f"urn:ngsi-ld:Notification:{lane.sub.id}:{what}"
+def notice(lane: Lane, body: bytes) -> Notice:
+    """A body on its way to the lane's endpoint."""
+    end, named = lane.sub.endpoint, lane.sub.implied or lane.sub.context
+    return Notice(end.uri, end.accept, lane.tenant, named, end.receiver_info, end.timeout_s, body, end.notifier_info)
 
 
-def _newest(batch: list[Item]) -> list[Seen]:
-    """What a batch shows: of each entity its newest change."""
-    newest: dict[str, Item] = {}
-    for item in batch:
-        earlier = newest.pop(item.key, None)
-        newest[item.key] = item if earlier is None else _one_of(earlier, item)
-    return [Seen(*orjson.loads(item.payload)) for item in newest.values()]
-
-
-def _one_of(earlier: Item, later: Item) -> Item:
-    """The later change, with what went in the earlier one and did not come back."""
-    doc, gone, at, deleted = orjson.loads(later.payload)
-    before = orjson.loads(earlier.payload)[1]
-    payload = later.payload
-    if before and not deleted:
-        gone = [row for row in before if not _has(doc, row) and row not in gone] + gone
-        payload = orjson.dumps([doc, gone, at, deleted])
-    return Item(later.seq, min(earlier.first, later.first), later.key, payload, later.taken)
-
-
-def _has(doc: Doc, row: Sequence[Any]) -> bool:
-    return any(one.get("datasetId", "") == row[1] for one in doc["attrs"].get(row[0], ()))
+def _why(problem: Exception) -> str:
+    """What a dead letter says: an error's own sentence, of a fault of ours no more than that it was one."""
+    return problem.detail if isinstance(problem, ShaharError) else "the notification could not be made"

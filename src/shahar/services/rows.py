@@ -16,6 +16,7 @@ import orjson
 from shahar.model.change import Applied
 from shahar.model.entity import Doc, Instance
 from shahar.model.told import Line, Told, tell
+from shahar.services import previous
 from shahar.store import entities, history, journal
 from shahar.store.db import Tx
 from shahar.values.instants import Instant
@@ -54,7 +55,9 @@ def write(
     if rows or applied.late or applied.created or applied.shell or applied.doc is None:
         kind = "entity.deleted" if applied.doc is None else "entity.created" if applied.created else "entity.updated"
         types = applied.doc["type"] if applied.doc else old["type"] if old else []
-        journal.append(tx, tenant, at, kind, entity_id, account(types, applied, shared.attrs))
+        put = applied.set if told is None else ((iri, orjson.loads(text)) for iri, _, _, text in told.lines)
+        before = previous.told(tx, tenant, old, put)
+        journal.append(tx, tenant, at, kind, entity_id, account(types, applied, shared.attrs, before))
 
 
 def document(
@@ -111,12 +114,12 @@ def _scopes(names: Mapping[str, int], pk: int, old: Doc | None, applied: Applied
     return [_row(names, pk, at, line) for line in tell([(history.SCOPE, one)]).lines]
 
 
-def account(types: list[str], applied: Applied, attrs: str) -> str:
-    """The journal's account of a change.
+def account(types: list[str], applied: Applied, attrs: str, before: Mapping[str, Any] | None = None) -> str:
+    """The journal's account of a change, with what services/previous tells besides.
 
     {"set": {IRI: [instance]}, "types", "gone": [[IRI, datasetId, instance as it was]], "late": {IRI: [instance]}}.
     """
-    rest: dict[str, Any] = {"types": types}
+    rest: dict[str, Any] = {"types": types, **(before or {})}
     if applied.gone:
         rest["gone"] = [[iri, instance.get("datasetId", ""), instance] for iri, instance in applied.gone]
     if applied.late:

@@ -16,8 +16,10 @@ Promises
   it goes on with the oldest row, and `changesLost` in the subscription's notification member says how many rows went.
 - A pause or an expiry drops what waits (5.2.12: shall not be delivered); a subscription that runs again begins at the
   change that made it run. Other updates keep what waits and send it as the subscription now says.
-- A period of a periodic subscription that fails is not made up for.
-What is promised of order, failing endpoints, memory and throttling stands in services/deliveries.
+- A subscription tells what its owner may read now (services/owners): what was taken away is not told from the moment
+  in which the journal's row of it is read, and what waits of it is dropped. One whose owner may read nothing is paused.
+What is promised of order, failing endpoints, memory and throttling stands in services/deliveries, of periodic
+subscriptions in services/periods, of what was given up in services/dead_letters.
 
 Does not: send anything itself, speak SQL or HTTP, decide who may subscribe (web asks model/access).
 Source: ETSI GS CIM 009 V1.9.1 clauses 5.8.1 to 5.8.6, 5.2.12 to 5.2.15.
@@ -27,41 +29,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import asdict, fields
-from functools import partial
 from typing import Any, Final
 from uuid import uuid4
 
-import orjson
 import structlog
 
-from shahar.model import query as q
 from shahar.model import subscription as model
+from shahar.model.access import HOUSE, Actor
 from shahar.model.context import Context, Source
-from shahar.model.entity import Doc
-from shahar.model.subscription import Record, Seen, Subscription, Tally
-from shahar.model.subscription.forms import LD_JSON
+from shahar.model.subscription import LD_JSON, Record, Tally
+from shahar.services import subscription_rows as rows
 from shahar.services.broker import Broker
-from shahar.services.deliveries import (
-    LOOK_AGAIN_S,
-    TOGETHER,
-    Contexts,
-    Deliveries,
-    Item,
-    Key,
-    Lane,
-    Sender,
-    notification_id,
-)
+from shahar.services.dead_letters import DeadLetters
+from shahar.services.deliveries import Contexts, Deliveries, Sender
+from shahar.services.lanes import Item, Key, Lane
+from shahar.services.owners import Owner, Owners, Rights, everybody
+from shahar.services.periods import Periods
 from shahar.services.runner import Entry, Settled
-from shahar.store import entities, journal, records, tenants
-from shahar.store.db import Database, Tx
-from shahar.values.bounds import PAGE_LIMIT, SUBSCRIPTIONS
-from shahar.values.errors import Exists, NoTenant, NotFound, ShaharError, TooMany
-from shahar.values.instants import SECOND, Instant
+from shahar.services.subscription_rows import KIND, STATE
+from shahar.store import journal
+from shahar.store.db import Database
+from shahar.values.errors import ShaharError
+from shahar.values.instants import Instant
 
-KIND: Final = "subscription"
-STATE: Final = "subscription_state"
+__all__ = ["KIND", "STATE", "Subscriptions"]
+
 FRESH_S: Final = 1.0
 TALLIES_A_SAVE: Final = 200
 READ_ROWS: Final = 256
@@ -75,29 +67,27 @@ log = structlog.get_logger(__name__)
 class Subscriptions:
     """The service: create, get, list, update, delete; and the runner's consumer that matches and delivers.
 
-    `context` compiles an @context (services/contexts), `now()` is the clock of expiry, throttling and notifiedAt.
+    `context` compiles an @context (services/contexts), `now()` is the clock of expiry, throttling and notifiedAt,
+    `imply` gives the one address by which a context of many is named, `rights` says what an owner may read.
     `start` before the runner's start, `stop` before the runner's stop.
     """
 
     name = "subscriptions"
 
     def __init__(
-        self,
-        db: Database,
-        broker: Broker,
-        send: Sender,
-        context: Contexts,
-        now: Callable[[], Instant],
-        imply: Imply | None = None,
-    ) -> None:
+        self, db: Database, broker: Broker, send: Sender, context: Contexts, now: Callable[[], Instant],
+        imply: Imply | None = None, rights: Rights = everybody,
+    ) -> None:  # fmt: skip
         self._db = db
-        self._broker = broker
         self._context = context
         self._imply = imply
         self._now = now
         self._lanes: dict[Key, Lane] = {}
         self._index = model.Index()
-        self._out = Deliveries(send, context, now)
+        self._out = Deliveries(send, context, broker.linked, now)
+        self._periods = Periods(broker, self._out, now)
+        self._owners = Owners(rights, self._judge_again)
+        self.dead_letters = DeadLetters(db, self._out, self._lanes)
         self._evaluating = asyncio.Lock()
         self._busy: set[Lane] = set()
         self._seen = 0
@@ -107,13 +97,13 @@ class Subscriptions:
 
     # -- what callers ask for -----------------------------------------------------------------------------------
 
-    async def create(self, tenant: str, body: Any, context: Context, at: Instant) -> str:
-        """Keep a new subscription; its id. Raises Invalid, NotCarried, Exists, TooMany, ContextUnavailable."""
-        record = model.parse(body, context, at, new_id=f"urn:ngsi-ld:Subscription:{uuid4()}")
+    async def create(self, tenant: str, body: Any, context: Context, at: Instant, by: Actor = HOUSE) -> str:
+        """Keep a new subscription of `by`; its id. Raises Invalid, Exists, TooMany, ContextUnavailable."""
+        record = model.parse(body, context, at, new_id=f"urn:ngsi-ld:Subscription:{uuid4()}") | {"by": by.id}
         await self._name(tenant, record, at)
         self._creating += 1
         try:
-            seq = await self._db.write(lambda tx: _create(tx, tenant, record, at))
+            seq = await self._db.write(lambda tx: rows.create(tx, tenant, record, at))
             self._until = max(self._until, seq)
         finally:
             self._creating -= 1
@@ -122,33 +112,32 @@ class Subscriptions:
 
     async def get(self, tenant: str, subscription_id: str) -> tuple[Record, Tally]:
         """A subscription and what became of its notifications; NotFound."""
-        record, tally = await self._db.read(lambda tx: _held(tx, tenant, subscription_id))
+        record, tally = await self._db.read(lambda tx: rows.held(tx, tenant, subscription_id))
         return record, self._tally(tenant, subscription_id, tally)
 
     async def page(self, tenant: str, limit: int, offset: int = 0) -> tuple[list[tuple[Record, Tally]], int]:
         """Some of a tenant's subscriptions, oldest first, and how many there are."""
-        held, total = await self._db.read(lambda tx: _page(tx, tenant, limit, offset))
+        held, total = await self._db.read(lambda tx: rows.page(tx, tenant, limit, offset))
         return [(record, self._tally(tenant, record["id"], tally)) for record, tally in held], total
 
     async def update(
         self, tenant: str, subscription_id: str, fragment: Any, context: Context, at: Instant,
-        check: Callable[[Record], None] | None = None,
+        check: Callable[[Record], None] | None = None, by: Actor = HOUSE,
     ) -> None:  # fmt: skip
-        """Change members. `check` may refuse the outcome (rights). Raises Invalid, NotCarried, NotFound."""
+        """Change members; the subscription is then of `by`. `check` may refuse the outcome (rights). Raises Invalid,
+        NotFound, ContextUnavailable."""
         record, _ = await self.get(tenant, subscription_id)
         new = model.patched(record, fragment, context, at)
         await self._name(tenant, new, at)
+        noted = {"by": by.id, "implied": new["implied"]}
 
-        def work(tx: Tx) -> None:
-            held, _ = _held(tx, tenant, subscription_id)
-            changed = model.patched(held, fragment, context, at) | {"implied": new["implied"]}
+        def changed(held: Record) -> Record:
+            new = model.patched(held, fragment, context, at) | noted
             if check is not None:
-                check(changed)
-            if model.status(changed, at) == "active" != model.status(held, at):
-                changed["since"] = journal.last_seq(tx) + 1
-            records.put(tx, KIND, tenants.number(tx, tenant), subscription_id, changed, at)
+                check(new)
+            return new
 
-        await self._db.write(work)
+        await self._db.write(lambda tx: rows.update(tx, tenant, subscription_id, changed, at))
 
     async def _name(self, tenant: str, record: Record, at: Instant) -> None:
         """See that the @context is at hand, and note the one address that notifications name it by (5.13.1)."""
@@ -160,7 +149,7 @@ class Subscriptions:
 
     async def delete(self, tenant: str, subscription_id: str, at: Instant) -> None:
         """Forget a subscription and what waits for it; NotFound."""
-        await self._db.write(lambda tx: _delete(tx, tenant, subscription_id, at))
+        await self._db.write(lambda tx: rows.delete(tx, tenant, subscription_id, at))
 
     def _tally(self, tenant: str, subscription_id: str, kept: Tally) -> Tally:
         lane = self._lanes.get((tenant, subscription_id))
@@ -171,11 +160,12 @@ class Subscriptions:
     async def start(self) -> None:
         """Take up every subscription where it was left."""
         self._out.stopping = False
-        place, kept = await self._db.read(lambda tx: _load(tx, self.name))
+        place, kept = await self._db.read(lambda tx: rows.load(tx, self.name))
         self._seen = place
+        await self._owners.learn(_owner(tenant, record) for tenant, record, _ in kept)
         for tenant, record, state in kept:
             lane = self._put(tenant, record, state)
-            if lane is not None and state is not None and state["place"] is not None and lane.sub.active:
+            if lane is not None and state is not None and state["place"] is not None and lane.runs:
                 lane.done = set(state["done"])
                 lane.goes_on(max(state["place"], lane.since), live=False)
                 self._out.behind.add(lane)
@@ -185,6 +175,7 @@ class Subscriptions:
     async def stop(self) -> None:
         """Send nothing more and give back what is under way; within two seconds. The runner's stop saves the places."""
         await self._out.stop()
+        self._owners.stop()
         if self._catching is not None:
             self._catching.cancel()
             await asyncio.gather(self._catching, return_exceptions=True)
@@ -205,7 +196,9 @@ class Subscriptions:
     async def take(self, entries: Sequence[Entry]) -> None:
         """Put what the entries tell into the queues of those whom it concerns."""
         changed = {(entry.tenant, entry.key) for entry in entries if entry.kind == f"{KIND}.put"}
-        kept = await self._db.read(lambda tx: _some(tx, changed)) if changed else {}
+        kept = await self._db.read(lambda tx: rows.some(tx, changed)) if changed else {}
+        await self._owners.review(entries)
+        await self._owners.learn(_owner(tenant, record) for (tenant, _), (record, _) in kept.items())
         for lane in list(self._out.behind):
             if lane.read >= entries[0].seq - 1:
                 lane.goes_on(lane.read, live=True)
@@ -213,7 +206,7 @@ class Subscriptions:
         picked: list[tuple[Entry, list[Lane]]] = []
         for number, entry in enumerate(entries):
             if entry.kind.startswith("entity."):
-                lanes = [lane for lane in self._touched(entry) if lane.live]
+                lanes = [lane for lane in self._touched(entry, self._index) if lane.live]
                 if lanes:
                     picked.append((entry, lanes))
             elif entry.kind == f"{KIND}.put" and (entry.tenant, entry.key) in kept:
@@ -238,31 +231,39 @@ class Subscriptions:
             if lane.dropped or (oldest is None and (lane.live or lane.read >= seq)):
                 self._busy.discard(lane)
                 if not lane.dropped and lane.stored is not None and lane.stored["place"] is not None:
-                    writes[lane.key] = (lane, _state(lane, None))
+                    writes[lane.key] = (lane, rows.state(lane, None))
                 continue
             place = lane.read if oldest is None else oldest.first - 1
             fresh = lane.live and oldest is not None and clock - oldest.taken < FRESH_S
             if fresh and not self._out.stopping and (lane.stored is None or lane.stored["place"] is None):
                 settled = min(settled, place)
             elif lane.stored is None or lane.stored["place"] != place:
-                writes[lane.key] = (lane, _state(lane, place))
+                writes[lane.key] = (lane, rows.state(lane, place))
         for key in list(self._out.dirty)[: len(self._out.dirty) if self._out.stopping else TALLIES_A_SAVE]:
             lane = self._out.dirty.pop(key)
             if not lane.dropped and key not in writes:
-                writes[key] = (lane, _state(lane, None if lane.stored is None else lane.stored["place"]))
-        if not writes:
+                writes[key] = (lane, rows.state(lane, None if lane.stored is None else lane.stored["place"]))
+        letters = list(self._out.letters)
+        if not writes and not letters:
             return Settled(settled)
         listed, at = list(writes.values()), self._now()
-        return Settled(settled, lambda tx: _save(tx, listed, at), lambda: _kept(listed))
+
+        def kept() -> None:
+            del self._out.letters[: len(letters)]
+            for lane, state in listed:
+                lane.stored = state
+
+        return Settled(settled, lambda tx: rows.save(tx, listed, letters, at), kept)
 
     # -- matching -----------------------------------------------------------------------------------------------
 
-    def _touched(self, entry: Entry) -> list[Lane]:
-        touched = self._index.touched(entry.tenant, entry)
+    def _touched(self, entry: Entry, index: model.Index) -> list[Lane]:
+        touched = index.touched(entry.tenant, entry)
         if not touched:
             return []
         now = self._now()
-        return [self._lanes[entry.tenant, sub.id] for sub in touched if sub.live(now)]
+        lanes = (self._lanes[entry.tenant, sub.id] for sub in touched if sub.live(now))
+        return [lane for lane in lanes if lane.may_show(entry.what["types"])]
 
     async def _queue(self, picked: list[tuple[Entry, list[Lane]]], *, live: bool) -> set[Lane]:
         """Evaluate and queue; the lanes that were fed. A lane whose turn changed reads again for itself."""
@@ -271,8 +272,7 @@ class Subscriptions:
             return fed
         turns = {lane: lane.turn for _, lanes in picked for lane in lanes}
         async with self._evaluating:
-            subs = [(entry, [lane.sub for lane in lanes]) for entry, lanes in picked]
-            found = await self._db.read(lambda tx: _evaluate(tx, subs))
+            found = await self._db.read(lambda tx: rows.evaluate(tx, picked))
         clock = asyncio.get_running_loop().time()
         for (entry, lanes), (payload, held) in zip(picked, found, strict=True):
             item = Item(entry.seq, entry.seq, entry.key, payload, clock)
@@ -311,10 +311,13 @@ class Subscriptions:
         last = entries[-1].seq
         group = {lane for lane in hungry if not lane.live and not lane.dropped and after <= lane.read < last}
         self._count_lost(group, entries[0].seq)
+        index = model.Index()
+        for lane in group:
+            index.put(lane.tenant, lane.sub)
         picked = []
         for entry in entries:
             if entry.kind.startswith("entity."):
-                lanes = [lane for lane in self._touched(entry) if lane in group and entry.seq > lane.read]
+                lanes = [lane for lane in self._touched(entry, index) if entry.seq > lane.read]
                 if lanes:
                     picked.append((entry, lanes))
         turns = {lane: lane.turn for lane in group}
@@ -348,20 +351,37 @@ class Subscriptions:
         if lane is None:
             lane = self._lanes[tenant, sub.id] = Lane(tenant, sub, record["since"], record["since"])
             if state is not None:
-                lane.tally, lane.stored = _tally_of(state), state
-        lane.sub = sub
+                lane.tally, lane.stored = rows.tally_of(state), state
+        lane.sub, lane.owner = sub, _owner(tenant, record)[0]
+        lane.reads = self._owners.reads(_owner(tenant, record))
+        lane.tally.withheld = not lane.reads and lane.reads is not None
         self._resume(lane, record["since"])
-        if sub.active and not sub.every_s:
-            self._index.put(tenant, sub)
+        self._set(lane)
+        self._out.pump(lane)
+        return lane
+
+    def _set(self, lane: Lane) -> None:
+        """Let a lane be found or not, as it runs or not."""
+        if lane.runs and not lane.sub.every_s:
+            self._index.put(lane.tenant, lane.sub)
         else:
-            self._index.drop(tenant, sub.id)
+            self._index.drop(lane.tenant, lane.sub.id)
             self._out.clear(lane)
             self._out.behind.discard(lane)
             lane.goes_on(lane.read, live=True)
-        if sub.active and sub.every_s:
-            self._begin_period(lane)
-        self._out.pump(lane)
-        return lane
+        if lane.runs and lane.sub.every_s and lane.timer is None:
+            self._periods.begin(lane)
+
+    def _judge_again(self, owner: Owner) -> None:
+        """The rights of an owner are another now: what may not be told any more is dropped."""
+        for lane in self._lanes.values():
+            if (lane.owner, lane.tenant) == owner:
+                lane.reads = self._owners.reads(owner)
+                lane.tally.withheld = not lane.reads and lane.reads is not None
+                self._out.sift(lane)
+                self._set(lane)
+                self._out.dirty[lane.key] = lane
+                log.info("rights changed", subscription=lane.sub.id, tenant=lane.tenant, withheld=lane.tally.withheld)
 
     def _resume(self, lane: Lane, since: int) -> None:
         """After a change: try at once, but nothing from before it ran again."""
@@ -388,174 +408,7 @@ class Subscriptions:
             if lane.timer is not None:
                 lane.timer.cancel()
 
-    # -- periodic subscriptions ---------------------------------------------------------------------------------
 
-    def _begin_period(self, lane: Lane) -> None:
-        now = self._now()
-        last = lane.tally.last_notification
-        lane.due = now + round(lane.sub.every_s * SECOND)
-        if last is not None:
-            lane.due = max(now, min(lane.due, last + round(lane.sub.every_s * SECOND)))
-        self._look_at_clock(lane)
-
-    def _look_at_clock(self, lane: Lane) -> None:
-        """Send when it is time; look again then, or after a while, since the clock may run at a speed of its own."""
-        lane.timer = None
-        now = self._now()
-        if lane.dropped or self._out.stopping or not lane.sub.every_s or not lane.sub.live(now):
-            return
-        loop = asyncio.get_running_loop()
-        if now >= lane.due:
-            period = round(lane.sub.every_s * SECOND)
-            due, lane.due = lane.due, lane.due + period * ((now - lane.due) // period + 1)
-            if not lane.telling and loop.time() >= lane.not_before:
-                lane.telling = True
-                self._out.spawn(self._send_all(lane, due))
-        wait_s = min(max((lane.due - now) / SECOND, 0.001), LOOK_AGAIN_S)
-        lane.timer = loop.call_later(wait_s, self._look_at_clock, lane)
-
-    async def _send_all(self, lane: Lane, due: Instant) -> None:
-        """Tell every entity that matches; nothing when there is none. A period that fails is not made up for."""
-        now = self._now()
-        try:
-            docs = await self._matching(lane)
-            for start in range(0, len(docs), TOGETHER):
-                shown = [Seen(doc, [], now) for doc in docs[start : start + TOGETHER]]
-                self._out.left(lane, now)
-                await self._out.post(lane, shown, notification_id(lane, f"at:{due // 1_000}:{start}"), now)
-                self._out.succeeded(lane, now)
-        except Exception as problem:  # fence: whatever one notification meets delays its own subscription alone
-            self._out.fell(lane, now, problem)
-        finally:
-            lane.telling = False
-            self._out.dirty[lane.key] = lane
-
-    async def _matching(self, lane: Lane) -> list[Doc]:
-        found: dict[str, Doc] = {}
-        sub = lane.sub
-        for selector in sub.selectors or (q.Query(),):
-            query = q.Query(
-                selector.ids, selector.id_pattern, selector.types, (), sub.q, sub.scope, sub.geo,
-            )  # fmt: skip
-            offset = 0
-            while True:
-                page = await self._broker.find(lane.tenant, query, limit=PAGE_LIMIT, offset=offset)
-                found.update((doc["id"], doc) for doc in page.docs)
-                offset += PAGE_LIMIT
-                if len(page.docs) < PAGE_LIMIT or offset > PAGE_LIMIT * 10:
-                    break
-        return list(found.values())
-
-
-# -- in a reader ------------------------------------------------------------------------------------------------------
-
-
-def _evaluate(tx: Tx, picked: list[tuple[Entry, list[Subscription]]]) -> list[tuple[bytes, list[bool]]]:
-    """For each change what it shows, as JSON, and for which of the subscriptions the queries hold."""
-    present: dict[Key, Doc | None] = {}
-    found: list[tuple[bytes, list[bool]]] = []
-    for entry, subs in picked:
-        number = tenants.number(tx, entry.tenant)
-        key = (entry.tenant, entry.key)
-        if key not in present:
-            located = entities.locate(tx, number, entry.key)
-            present[key] = located[1] if located else None
-        doc = model.laid_over(entry, present[key])
-        judged = model.before(entry, doc) if entry.kind == "entity.deleted" else doc
-        held = [model.holds(sub, judged, partial(entities.get, tx, number)) for sub in subs]
-        shown = model.seen(entry, doc)
-        payload = orjson.dumps([shown.doc, shown.gone, shown.at, shown.deleted]) if any(held) else b""
-        found.append((payload, held))
-    return found
-
-
-def _load(tx: Tx, name: str) -> tuple[int, list[tuple[str, Record, dict[str, Any] | None]]]:
-    names = {tenants.number(tx, tenant): tenant for tenant in tenants.every(tx)}
-    states = {(number, key): state for number, key, state in records.every(tx, STATE)}
-    kept = [(names[number], record, states.get((number, key))) for number, key, record in records.every(tx, KIND)]
-    place = journal.place(tx, name)
-    return journal.last_seq(tx) if place is None else place, kept
-
-
-def _some(tx: Tx, keys: Iterable[Key]) -> dict[Key, tuple[Record, dict[str, Any] | None]]:
-    found = {}
-    for tenant, key in keys:
-        number = tenants.number(tx, tenant)
-        record = records.get(tx, KIND, number, key)
-        if record is not None:
-            found[tenant, key] = (record, records.get(tx, STATE, number, key))
-    return found
-
-
-def _missing(subscription_id: str) -> NotFound:
-    return NotFound(f"subscription {subscription_id} does not exist", field="id")
-
-
-def _number(tx: Tx, tenant: str) -> int | None:
-    """The tenant's number; None when it is the default one and nobody has written to it yet. NoTenant for another."""
-    try:
-        return tenants.number(tx, tenant)
-    except NoTenant:
-        if tenant:
-            raise
-        return None
-
-
-def _held(tx: Tx, tenant: str, subscription_id: str) -> tuple[Record, Tally]:
-    number = _number(tx, tenant)
-    record = None if number is None else records.get(tx, KIND, number, subscription_id)
-    if number is None or record is None:
-        raise _missing(subscription_id)
-    return record, _tally_of(records.get(tx, STATE, number, subscription_id))
-
-
-def _page(tx: Tx, tenant: str, limit: int, offset: int) -> tuple[list[tuple[Record, Tally]], int]:
-    number = _number(tx, tenant)
-    if number is None:
-        return [], 0
-    held = sorted((record for _, _, record in records.every(tx, KIND, number)), key=lambda record: record["born"])
-    some = held[offset : offset + limit]
-    return [(record, _tally_of(records.get(tx, STATE, number, record["id"]))) for record in some], len(held)
-
-
-def _tally_of(state: dict[str, Any] | None) -> Tally:
-    known = {one.name for one in fields(Tally)}
-    return Tally(**{name: value for name, value in (state or {}).get("tally", {}).items() if name in known})
-
-
-# -- in the writer ----------------------------------------------------------------------------------------------------
-
-
-def _create(tx: Tx, tenant: str, record: Record, at: Instant) -> int:
-    number = tenants.make(tx, tenant, at)
-    if records.get(tx, KIND, number, record["id"]) is not None:
-        raise Exists(f"subscription {record['id']} exists already", field="id")
-    if records.count(tx, KIND, number) >= SUBSCRIPTIONS:
-        raise TooMany("there are too many subscriptions", rule=f"at most {SUBSCRIPTIONS} a tenant")
-    seq = journal.last_seq(tx) + 1
-    records.drop(tx, STATE, number, record["id"], at, journaled=False)
-    records.put(tx, KIND, number, record["id"], record | {"since": seq, "born": seq}, at)
-    return seq
-
-
-def _delete(tx: Tx, tenant: str, subscription_id: str, at: Instant) -> None:
-    number = _number(tx, tenant)
-    if number is None or not records.drop(tx, KIND, number, subscription_id, at):
-        raise _missing(subscription_id)
-    records.drop(tx, STATE, number, subscription_id, at, journaled=False)
-
-
-def _state(lane: Lane, place: int | None) -> dict[str, Any]:
-    return {"place": place, "done": [] if place is None else sorted(lane.done), "tally": asdict(lane.tally)}
-
-
-def _save(tx: Tx, writes: Sequence[tuple[Lane, dict[str, Any]]], at: Instant) -> None:
-    for lane, state in writes:
-        number = tenants.number(tx, lane.tenant)
-        if records.get(tx, KIND, number, lane.sub.id) is not None:
-            records.put(tx, STATE, number, lane.sub.id, state, at, journaled=False)
-
-
-def _kept(writes: Sequence[tuple[Lane, dict[str, Any]]]) -> None:
-    for lane, state in writes:
-        lane.stored = state
+def _owner(tenant: str, record: Record) -> Owner:
+    """Whose rights count for a subscription; the house's own where nobody is noted."""
+    return record.get("by", HOUSE.id), tenant

@@ -191,6 +191,12 @@ NOTIFICATION_QUEUE: Final = _notice(
     "later ones are read again from the journal",
     "notifications in memory; a slow endpoint must not fill it",
 )
+DEAD_LETTERS: Final = _notice(
+    "dead_letters", 1_000, "per tenant", "the oldest is dropped", "notifications that were given up, kept to be read"
+)
+DEAD_LETTER_BYTES: Final = _notice(
+    "dead_letter_bytes", 256 * KIB, "bytes", "what was said of it is kept, not its body", "the body of a dead letter"
+)
 NOTIFICATION_S: Final = _notice("notification_s", 10, "s", "it is tried again later", "for an endpoint to answer")
 
 _device = _Part("Devices")

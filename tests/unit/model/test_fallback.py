@@ -66,3 +66,11 @@ def test_newer_kinds_become_what_was_there_before_them() -> None:
 def test_before_1_3_there_is_one_of_each() -> None:
     two = told((1, 0))
     assert two["type"] == "A" and two["p"] == {"type": "Property", "value": 1}
+
+
+def test_what_was_before_a_change_is_told_as_plainly() -> None:
+    now = {"type": "Property", "value": 1, "previous": {"type": "JsonProperty", "json": {"k": 1}}}
+    found = conform({"id": "urn:a", "type": ["A"], "attrs": {"p": [now]}}, (1, 5))
+    assert found["attrs"]["p"] == [
+        {"type": "Property", "value": 1, "previous": {"type": "Property", "value": {"k": 1}}}
+    ]

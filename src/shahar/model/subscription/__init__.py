@@ -19,9 +19,19 @@ from shahar.model.subscription.forms import (
     compiled,
 )
 from shahar.model.subscription.index import Index
-from shahar.model.subscription.match import Told, before, concerns, holds, laid_over, touches, types_of
+from shahar.model.subscription.match import Told, before, concerns, holds, laid_over, readable, touches, types_of
 from shahar.model.subscription.record import parse, patched
-from shahar.model.subscription.show import Seen, Tally, notification, outward, outward_address, seen, status, told
+from shahar.model.subscription.show import (
+    Seen,
+    Tally,
+    docs_of,
+    notification,
+    outward,
+    outward_address,
+    seen,
+    status,
+    told,
+)
 
 __all__ = [
     "DEFAULT_TRIGGERS",
@@ -39,6 +49,7 @@ __all__ = [
     "before",
     "compiled",
     "concerns",
+    "docs_of",
     "holds",
     "laid_over",
     "notification",
@@ -46,6 +57,7 @@ __all__ = [
     "outward_address",
     "parse",
     "patched",
+    "readable",
     "seen",
     "status",
     "told",

@@ -13,13 +13,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+from shahar.model import projection
 from shahar.model import query as q
 from shahar.model.context import Context, Source
+from shahar.model.linking import Join
+from shahar.model.projection import Projection
 from shahar.model.query import Geo, Node
-from shahar.model.render import Form, View
+from shahar.model.render import Form, View, through
 from shahar.values.bounds import NOTIFICATION_S
 from shahar.values.instants import Instant
 
@@ -37,6 +40,7 @@ FORMS: Final[dict[str, Form]] = {
     "normalized": "normalized", "concise": "concise", "simplified": "simplified", "keyValues": "simplified",
 }  # fmt: skip
 ENTITY_MEMBERS: Final = frozenset({"id", "type", "scope"})
+MEMBER_NAME: Final = re.compile(r"[^\s,|{}]+")
 TYPE_NAME: Final = re.compile(r"[^\s;|,()]+")
 
 
@@ -55,7 +59,8 @@ class Endpoint:
 @dataclass(frozen=True, slots=True, eq=False)
 class Subscription:
     """A compiled subscription. No `selectors`: every entity; no `watched`: every attribute; `every_s`: periodic;
-    `implied`: the one address that stands for a context of many.
+    `changes`: previous values are shown; `version`: of the standard that its notifications keep to; `implied`: the one
+    address that stands for a context of many.
     """
 
     id: str
@@ -70,9 +75,11 @@ class Subscription:
     scope: Node | None = None
     form: Form = "normalized"
     sys: bool = False
+    changes: bool = False
     attrs: frozenset[str] = frozenset()
-    pick: frozenset[str] = frozenset()
-    omit: frozenset[str] = frozenset()
+    projection: Projection = field(default_factory=Projection)
+    join: Join | None = None
+    version: tuple[int, int] | None = None
     dataset: frozenset[str] | None = None
     lang: str = ""
     throttling_s: float = 0.0
@@ -86,7 +93,8 @@ class Subscription:
 
     def view(self, context: Context) -> View:
         """How its entities are shown."""
-        return View(context, self.form, self.sys, self.attrs, self.pick, self.omit, self.dataset, self.lang)
+        view = View(context, self.form, self.sys, self.attrs, dataset=self.dataset, lang=self.lang)
+        return through(self.projection, view)
 
 
 def compiled(record: Record) -> Subscription:
@@ -109,9 +117,11 @@ def compiled(record: Record) -> Subscription:
         scope=q.parse_scope(body["scopeQ"]) if "scopeQ" in body else None,
         form=FORMS[note.get("format", "normalized")],
         sys=note.get("sysAttrs", False),
+        changes=note.get("showChanges", False),
         attrs=frozenset(note.get("attributes", ())),
-        pick=frozenset(note.get("pick", ())),
-        omit=frozenset(note.get("omit", ())),
+        projection=projected(note),
+        join=_compiled_join(note),
+        version=_compiled_version(body.get("ngsildConformance")),
         dataset=None if datasets is None else frozenset(datasets),
         lang=body.get("lang", ""),
         throttling_s=min(float(body.get("throttling", 0.0)), PERIOD_MAX_S),
@@ -119,6 +129,24 @@ def compiled(record: Record) -> Subscription:
         active=body.get("isActive", True),
         expires_at=body.get("expiresAt"),
     )
+
+
+def projected(note: Mapping[str, Any]) -> Projection:
+    """The members that a notification shows, from its pick and omit whose names are expanded; Invalid."""
+    pick, omit = (",".join(note[name]) if name in note else None for name in ("pick", "omit"))
+    return projection.parse(pick, omit, as_it_is)
+
+
+def _compiled_join(note: Mapping[str, Any]) -> Join | None:
+    form = note.get("join", "@none")
+    return None if form == "@none" else Join(form, note.get("joinLevel", 1))
+
+
+def _compiled_version(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    major, _, minor = text.partition(".")
+    return int(major), int(minor)
 
 
 def _compiled_endpoint(given: Mapping[str, Any]) -> Endpoint:

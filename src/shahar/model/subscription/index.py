@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shahar.model.subscription.forms import Subscription
-from shahar.model.subscription.match import Told, leaves, touches
+from shahar.model.subscription.match import Facts, Told, leaves, touched_by
 
 
 class Index:
@@ -43,9 +43,15 @@ class Index:
     def touched(self, tenant: str, told: Told) -> list[Subscription]:
         """The subscriptions that the change touches, each once."""
         found: dict[str, Subscription] = {}
+        facts: Facts | None = None
         for handle in self._handles_of(tenant, told):
-            for identifier, subscription in self._by.get(handle, {}).items():
-                if identifier not in found and touches(subscription, told):
+            listed = self._by.get(handle)
+            if listed is None:
+                continue
+            if facts is None:
+                facts = Facts(told)
+            for identifier, subscription in listed.items():
+                if identifier not in found and touched_by(subscription, facts):
                     found[identifier] = subscription
         return list(found.values())
 

@@ -6,7 +6,9 @@ the entity has moved on.
 Does not: look for the subscriptions that a change may touch (index).
 
 What triggers, where the clauses leave it open:
-- an attribute is created by this change when its instance says so (createdAt = modifiedAt), else updated;
+- an attribute is created by this change when its instance says so (createdAt = modifiedAt) and the entity did not
+  have it before, as far as the change tells, else updated;
+- an attribute that is written again as it was has not changed (5.8.6), where the change says so;
 - a new entity's attributes are created, a deleted entity's attributes are deleted;
 - readings that came late (older than the present value) belong to history and trigger nothing; neither does a change of
   types or scopes alone, since entityUpdated means its attributes (5.2.12);
@@ -29,7 +31,10 @@ from shahar.values.instants import Instant
 
 class Told(Protocol):
     """A change as the journal tells it: `kind` entity.created, .updated or .deleted; `key` the entity's id; `what`
-    {"types": [IRI], "set": {IRI: [instance]}, "gone": [[IRI, datasetId, old instance?]], "late": {...}}."""
+    {"types": [IRI], "set": {IRI: [instance]}, "gone": [[IRI, datasetId, old instance?]], "late": {...}}, and where
+    somebody asks for it "was": [[IRI, datasetId, the instance that one of `set` took the place of]], "same": [[IRI,
+    datasetId]], instances of `set` that differ in nothing from before, and "renewed", those that are new of a name
+    and dataset that the entity had before."""
 
     @property
     def at(self) -> Instant: ...
@@ -41,9 +46,38 @@ class Told(Protocol):
     def what(self) -> Any: ...
 
 
+class Facts:
+    """What of a change can trigger, reckoned once for all whom it may concern: names of attributes that it made,
+    changed, took away."""
+
+    __slots__ = ("changed", "gone", "key", "kind", "made", "set", "types")
+
+    def __init__(self, told: Told) -> None:
+        what = told.what
+        self.kind, self.key, self.types = told.kind, told.key, what["types"]
+        self.set: Collection[str] = what["set"].keys()
+        self.gone = {row[0] for row in what["gone"]} if "gone" in what else frozenset[str]()
+        self.made: set[str] = set()
+        self.changed: set[str] = set()
+        same, renewed = what.get("same", ()), what.get("renewed", ())
+        for iri, instances in what["set"].items():
+            for one in instances:
+                if same and [iri, one.get("datasetId", "")] in same:
+                    continue
+                new = one.get("createdAt") == one.get("modifiedAt")
+                if new and renewed and [iri, one.get("datasetId", "")] in renewed:
+                    new = False
+                (self.made if new else self.changed).add(iri)
+
+
 def touches(subscription: Subscription, told: Told) -> bool:
     """Whether the change is of a subscribed entity, a watched attribute and a kind that triggers."""
-    return _triggered(subscription, told) and _selected(subscription, told.key, told.what["types"])
+    return touched_by(subscription, Facts(told))
+
+
+def touched_by(subscription: Subscription, facts: Facts) -> bool:
+    """The same of a change whose facts are known."""
+    return _triggered(subscription, facts) and _selected(subscription, facts.key, facts.types)
 
 
 def _selected(subscription: Subscription, entity_id: str, types: Collection[str]) -> bool:
@@ -55,31 +89,29 @@ def _selected(subscription: Subscription, entity_id: str, types: Collection[str]
                 continue
         elif selector.id_pattern is not None and not selector.id_pattern.matches(entity_id):
             continue
-        if q.matches_types(selector.types, types):
+        wanted = selector.types
+        if wanted.iri in types if isinstance(wanted, q.TypeIs) else q.matches_types(wanted, types):
             return True
     return False
 
 
-def _triggered(subscription: Subscription, told: Told) -> bool:
-    triggers, watched, what = subscription.triggers, subscription.watched, told.what
-    if told.kind == "entity.deleted":
-        if "entityDeleted" in triggers and (not watched or any(row[0] in watched for row in what.get("gone", ()))):
+def _triggered(subscription: Subscription, facts: Facts) -> bool:
+    triggers, watched = subscription.triggers, subscription.watched
+    if facts.kind == "entity.deleted":
+        if "entityDeleted" in triggers and (not watched or not watched.isdisjoint(facts.gone)):
             return True
-    elif told.kind == "entity.created":
-        if "entityCreated" in triggers and (not watched or not watched.isdisjoint(what["set"])):
+    elif facts.kind == "entity.created":
+        if "entityCreated" in triggers and (not watched or not watched.isdisjoint(facts.set)):
             return True
-    elif told.kind != "entity.updated":
+    elif facts.kind != "entity.updated":
         return False
-    if "attributeDeleted" in triggers and any(not watched or row[0] in watched for row in what.get("gone", ())):
-        return True
-    made, changed = "attributeCreated" in triggers, "attributeUpdated" in triggers
-    if not (made or changed):
-        return False
-    for iri, instances in what["set"].items():
-        if not watched or iri in watched:
-            for one in instances:
-                if made if one.get("createdAt") == one.get("modifiedAt") else changed:
-                    return True
+    for trigger, names in (
+        ("attributeUpdated", facts.changed),
+        ("attributeCreated", facts.made),
+        ("attributeDeleted", facts.gone),
+    ):
+        if names and trigger in triggers and (not watched or not watched.isdisjoint(names)):
+            return True
     return False
 
 
@@ -171,3 +203,11 @@ def leaves(node: Node) -> Iterator[str]:
         case q.And(parts) | q.Or(parts):
             for part in parts:
                 yield from leaves(part)
+
+
+def readable(types: Collection[str] | None) -> Node | None:
+    """The condition that an entity is of one of the types that somebody may read; None: of any."""
+    if types is None:
+        return None
+    parts = tuple(q.TypeIs(kind) for kind in sorted(types))
+    return parts[0] if len(parts) == 1 else q.Or(parts)

@@ -2,9 +2,11 @@
 
 The tables at the end are the standard's objects, one reader for each member: to carry another is to add its line.
 
-Promises: a reader raises Invalid naming the member, NotCarried for a member of the standard that we do not carry, and
-nothing else whatever JSON it is given; no member is silently ignored but those that are read-only.
+Promises: a reader raises Invalid naming the member, and nothing else whatever JSON it is given; no member is silently
+ignored but those that are read-only.
 A q may be percent-encoded as in an address, though no clause says so: the official suite sends it so.
+`csf`, `splitEntities` and `temporalQ` are about other sources of context (5.2.12): they are checked, kept and shown,
+and hold back nothing that changes here.
 Does not: ask what members must be to each other (record).
 Source: ETSI GS CIM 009 V1.9.1 clauses 5.2.12 to 5.2.15, 5.2.22, 5.2.33.
 """
@@ -21,21 +23,24 @@ from urllib.parse import unquote, urlsplit
 from shahar.model import query as q
 from shahar.model.context import Context
 from shahar.model.entity import check_uri
+from shahar.model.projection import LEVELS_MAX
 from shahar.model.subscription.forms import (
     ENTITY_MEMBERS,
     FORMS,
     GEO_JSON,
     JSON,
     LD_JSON,
+    MEMBER_NAME,
     PERIOD_MAX_S,
     TRIGGERS,
     TYPE_NAME,
     as_it_is,
     geo_of,
+    projected,
 )
 from shahar.values import instants
 from shahar.values.bounds import ID_CHARS, SUBSCRIPTION_ENTITIES
-from shahar.values.errors import Invalid, NotCarried
+from shahar.values.errors import Invalid
 from shahar.values.instants import Instant
 
 LIST_MAX: Final = 1_000
@@ -48,10 +53,9 @@ _Take = Callable[["Reading", Any, str], Any]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """An object of the standard: its members, those that come later, those that only we write."""
+    """An object of the standard: its members, and those that only we write."""
 
     takes: Mapping[str, _Take]
-    later: frozenset[str] = frozenset()
     ours: frozenset[str] = frozenset()
 
 
@@ -72,8 +76,6 @@ class Reading:
             take = kind.takes.get(name)
             if value is None or name in kind.ours:
                 continue
-            if name in kind.later:
-                raise NotCarried(f"{path} is of the standard and not carried yet", field=path)
             if take is None:
                 raise Invalid(f"{path[:80]!r} is no member of a subscription", field=path[:80], rule=RULE)
             found[name] = take(self, value, path)
@@ -185,6 +187,36 @@ def _geo_query(reading: Reading, value: Any, field: str) -> dict[str, Any]:
     return found
 
 
+def _conformance(_reading: Reading, value: Any, field: str) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"1\.[0-9]{1,2}", value, re.ASCII):
+        raise _fail(field, "a version of the standard as major.minor, such as 1.5")
+    return value
+
+
+def _temporal_query(reading: Reading, value: Any, field: str) -> dict[str, Any]:
+    found = reading.members(value, TEMPORAL_QUERY, field)
+    for name in ("timerel", "timeAt", *(["endTimeAt"] if found.get("timerel") == "between" else [])):
+        if name not in found:
+            raise Invalid(f"a temporal query has {name}", field=f"{field}.{name}", rule="clause 5.2.21")
+    return found
+
+
+def _time_relation(_reading: Reading, value: Any, field: str) -> str:
+    if value not in ("before", "after", "between"):
+        raise _fail(field, "before, after or between")
+    return str(value)
+
+
+def _time_property(_reading: Reading, value: Any, field: str) -> str:
+    if value not in ("observedAt", "createdAt", "modifiedAt", "deletedAt"):
+        raise _fail(field, "observedAt, createdAt, modifiedAt or deletedAt")
+    return str(value)
+
+
+def _instant_text(_reading: Reading, value: Any, field: str) -> str:
+    return instants.text(instants.parse(value, field))
+
+
 def _expires(_reading: Reading, value: Any, field: str) -> Instant:
     return instants.parse(value, field)
 
@@ -256,9 +288,22 @@ def _notification(reading: Reading, value: Any, field: str) -> dict[str, Any]:
     for other in ("pick", "omit"):
         if "attributes" in found and other in found:
             raise Invalid(f"attributes and {other} exclude each other", field=f"{field}.{other}", rule="clause 4.21")
-    if not set(found.get("pick", ())).isdisjoint(found.get("omit", ())):
-        raise Invalid("a member is both picked and omitted", field=f"{field}.omit", rule="clause 4.21")
+    _check_projection(found, field)
+    if found.get("showChanges") and FORMS[found.get("format", "normalized")] == "simplified":
+        raise Invalid("bare values cannot show changes", field=f"{field}.showChanges", rule="clause 5.2.14.1")
     return found
+
+
+def _check_projection(found: Mapping[str, Any], field: str) -> None:
+    try:
+        depth = projected(found).depth
+    except Invalid as problem:
+        raise Invalid(problem.detail, field=f"{field}.{problem.field}", rule=problem.rule) from None
+    levels = 0 if found.get("join", "@none") == "@none" else found.get("joinLevel", 1)
+    if depth > levels:
+        rule = "join inline or flat, with a joinLevel as deep as the braces"
+        where = "pick" if "{" in "".join(found.get("pick", ())) else "omit"
+        raise Invalid("pick and omit speak of entities that are not asked for", field=f"{field}.{where}", rule=rule)
 
 
 def _attributes(reading: Reading, value: Any, field: str) -> list[str]:
@@ -268,10 +313,13 @@ def _attributes(reading: Reading, value: Any, field: str) -> list[str]:
 
 
 def _projection(reading: Reading, value: Any, field: str) -> list[str]:
-    listed = _listed(value, field)
-    if any(isinstance(name, str) and ("{" in name or "}" in name) for name in listed):
-        raise NotCarried("projection into linked entities is not carried yet", field=field)
-    return [name if name in ("id", "type", "scope") else reading.expanded(name, field) for name in listed]
+    """Each member with the names in it expanded; what it is as an expression is asked of all together."""
+
+    def expanded(found: re.Match[str]) -> str:
+        name = found.group()
+        return name if name in ENTITY_MEMBERS else reading.context.expand(name)
+
+    return [MEMBER_NAME.sub(expanded, _text(reading, part, field)) for part in _listed(value, field)]
 
 
 def _format(_reading: Reading, value: Any, field: str) -> str:
@@ -280,18 +328,16 @@ def _format(_reading: Reading, value: Any, field: str) -> str:
     return value
 
 
-def _show_changes(reading: Reading, value: Any, field: str) -> bool:
-    if _flag(reading, value, field):
-        raise NotCarried("previous values in notifications are not carried yet", field=field)
-    return False
-
-
 def _join(_reading: Reading, value: Any, field: str) -> str:
-    if value in ("flat", "inline"):
-        raise NotCarried("linked entities in notifications are not carried yet", field=field)
-    if value != "@none":
+    if value not in ("flat", "inline", "@none"):
         raise _fail(field, "flat, inline or @none")
-    return "@none"
+    return str(value)
+
+
+def _level(_reading: Reading, value: Any, field: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LEVELS_MAX:
+        raise _fail(field, f"a whole number from 1 to {LEVELS_MAX}")
+    return value
 
 
 # -- of its endpoint --------------------------------------------------------------------------------------------------
@@ -301,6 +347,12 @@ def _endpoint(reading: Reading, value: Any, field: str) -> dict[str, Any]:
     found = reading.members(value, ENDPOINT, field)
     if "uri" not in found:
         raise Invalid("an endpoint has a uri", field=f"{field}.uri", rule="clause 5.2.15")
+    if urlsplit(found["uri"]).scheme.lower() in MQTT_SCHEMES:
+        for pair in found.get("notifierInfo", ()):
+            known = MQTT_PARAMETERS.get(pair["key"])
+            if known is not None and pair["value"] not in known:
+                rule = f"{pair['key']}: {', '.join(known)} (clause 7.2)"
+                raise Invalid(f"{pair['key']} is none that is known", field=f"{field}.notifierInfo", rule=rule)
     return found
 
 
@@ -311,11 +363,19 @@ def _endpoint_uri(_reading: Reading, value: Any, field: str) -> str:
         scheme, host, _ = parts.scheme.lower(), parts.hostname, parts.port
     except ValueError:
         raise _fail(field, "an address that can be reached") from None
-    if scheme in ("mqtt", "mqtts"):
-        raise NotCarried("notifications by MQTT are not carried yet", field=field)
-    if scheme not in ("http", "https") or not host or "@" in parts.netloc:
-        raise _fail(field, "an http or https address without user and password (receiverInfo has them)")
+    if scheme in MQTT_SCHEMES:
+        _check_topic(parts.path, field)
+        if not host or parts.query or parts.fragment:
+            raise _fail(field, "mqtt[s]://[user[:password]@]host[:port]/topic")
+    elif scheme not in ("http", "https") or not host or "@" in parts.netloc:
+        raise _fail(field, "an http or https address without user and password (receiverInfo has them), or an mqtt one")
     return address
+
+
+def _check_topic(path: str, field: str) -> None:
+    topic = unquote(path[1:])
+    if not topic or len(topic.encode()) > TOPIC_BYTES or not topic.isprintable() or "+" in topic or "#" in topic:
+        raise _fail(field, f"one with a topic to publish to: 1 to {TOPIC_BYTES} bytes without + and #")
 
 
 def _accept(_reading: Reading, value: Any, field: str) -> str:
@@ -324,6 +384,12 @@ def _accept(_reading: Reading, value: Any, field: str) -> str:
     return str(value)
 
 
+MQTT_SCHEMES: Final = ("mqtt", "mqtts")
+MQTT_PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "MQTT-QoS": ("0", "1", "2"),
+    "MQTT-Version": ("mqtt3.1.1", "mqtt5.0"),
+}
+TOPIC_BYTES: Final = 1_024
 _HEADER: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}")
 _HEADER_TEXT: Final = re.compile(r"[\t -~\u00a0-\u00ff]{0,4096}")
 _NOT_TO_BE_SET: Final = frozenset(
@@ -355,6 +421,14 @@ def _pairs(_reading: Reading, value: Any, field: str) -> list[dict[str, str]]:
 
 
 SELECTOR: Final = Kind({"id": _selector_ids, "idPattern": _selector_pattern, "type": _selector_types})
+TEMPORAL_QUERY: Final = Kind(
+    {
+        "timerel": _time_relation,
+        "timeAt": _instant_text,
+        "endTimeAt": _instant_text,
+        "timeproperty": _time_property,
+    }
+)
 GEO_QUERY: Final = Kind({"georel": _text, "geometry": _text, "coordinates": _any, "geoproperty": _name})
 ENDPOINT: Final = Kind(
     {
@@ -374,9 +448,9 @@ NOTIFICATION: Final = Kind(
         "format": _format,
         "endpoint": _endpoint,
         "sysAttrs": _flag,
-        "showChanges": _show_changes,
+        "showChanges": _flag,
         "join": _join,
-        "joinLevel": _positive,
+        "joinLevel": _level,
     },
     ours=frozenset(
         {"status", "timesSent", "timesFailed", "lastNotification", "lastSuccess", "lastFailure", "changesLost"}
@@ -406,7 +480,10 @@ SUBSCRIPTION: Final = Kind(
         "isActive": _flag,
         "localOnly": _flag,
         "jsonldContext": _context_address,
+        "ngsildConformance": _conformance,
+        "csf": _query,
+        "temporalQ": _temporal_query,
+        "splitEntities": _flag,
     },
-    later=frozenset({"csf", "temporalQ", "ngsildConformance", "splitEntities"}),
     ours=frozenset({"status", "createdAt", "modifiedAt", "@context"}),
 )

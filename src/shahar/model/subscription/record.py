@@ -1,7 +1,7 @@
 """Reading a body: the record of a new subscription, and of one that is changed.
 
-Promises: `parse` and `patched` raise Invalid naming the member, NotCarried for a member of the standard that we do not
-carry, and nothing else whatever JSON they are given; what they give can be compiled.
+Promises: `parse` and `patched` raise Invalid naming the member, and nothing else whatever JSON they are given; what
+they give can be compiled.
 Does not: know what a single member may be (members), keep anything.
 Source: ETSI GS CIM 009 V1.9.1 clauses 5.2.12, 5.5.8, 5.8.1, 5.8.2.
 """
@@ -21,7 +21,7 @@ from shahar.values.instants import Instant
 
 
 def parse(body: Any, context: Context, at: Instant, *, new_id: str = "") -> Record:
-    """The record of a new subscription; `new_id` is its id when the body has none. Raises Invalid, NotCarried."""
+    """The record of a new subscription; `new_id` is its id when the body has none. Raises Invalid."""
     if not isinstance(body, dict) or not body:
         raise Invalid("a subscription is a JSON object", field="body", rule=RULE)
     members, terms = _members(body, context)
@@ -84,6 +84,8 @@ def _whole(members: Mapping[str, Any], at: Instant, expires_at: Instant | None) 
         raise Invalid("a subscription says how to notify", field="notification", rule=RULE)
     if not ("entities" in members or "watchedAttributes" in members or members.get("localOnly")):
         raise Invalid("entities or watchedAttributes must say what is subscribed to", field="entities", rule=RULE)
+    if members.get("localOnly") is False and any(one["type"] == "*" for one in members.get("entities", ())):
+        raise Invalid("all types are asked for, which is local", field="localOnly", rule="clause 5.2.33")
     if "timeInterval" in members:
         for other in ("throttling", "watchedAttributes"):
             if other in members:

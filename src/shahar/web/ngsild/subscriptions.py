@@ -1,7 +1,8 @@
 """Subscriptions: /subscriptions and /subscriptions/{id}.
 
 Whoever subscribes reads: besides the right over subscriptions (asked at the door) the right to read the entities of
-every type that is subscribed to is demanded, and the right to read every type where no type is named.
+every type that is subscribed to is demanded, and the right to read every type where no type is named. It is asked
+again when rights change (services/owners).
 Source: ETSI GS CIM 009 clauses 6.10, 6.11, 5.8.1 to 5.8.5.
 """
 
@@ -31,7 +32,7 @@ async def create(request: Request) -> Response:
     request.params.done(LATER)
     context = await context_of(request, body)
     _guard(request, model.parse(body, context, request.at, new_id="urn:ngsi-ld:Subscription:new"))
-    made = await request.parts.subscriptions.create(request.tenant, body, context, request.at)
+    made = await request.parts.subscriptions.create(request.tenant, body, context, request.at, request.actor)
     return Response(201, headers=[(b"location", f"{ROOT}/{quote(made, safe=':')}".encode())])
 
 
@@ -54,7 +55,8 @@ async def find(request: Request) -> Response:
         headers.append(_page(request, kind, limit, max(0, offset - limit), "prev"))
     if limit and offset + limit < total:
         headers.append(_page(request, kind, limit, offset + limit, "next"))
-    shown = [model.told(record, tally, context, request.at, sys=sys) for record, tally in held]
+    secrets = _may_know(request)
+    shown = [model.told(record, tally, context, request.at, sys=sys, secrets=secrets) for record, tally in held]
     return reply(request, kind, context, shown, headers)
 
 
@@ -67,7 +69,8 @@ async def retrieve(request: Request) -> Response:
     kind = accepted(request, JSON, LD_JSON)
     context = await context_of(request)
     record, tally = await request.parts.subscriptions.get(request.tenant, subscription_id)
-    return reply(request, kind, context, model.told(record, tally, context, request.at, sys=sys))
+    shown = model.told(record, tally, context, request.at, sys=sys, secrets=_may_know(request))
+    return reply(request, kind, context, shown)
 
 
 async def update(request: Request) -> Response:
@@ -78,7 +81,13 @@ async def update(request: Request) -> Response:
     body = object_of(request, patch=True)
     context = await context_of(request, body)
     await request.parts.subscriptions.update(
-        request.tenant, subscription_id, body, context, request.at, lambda record: _guard(request, record)
+        request.tenant,
+        subscription_id,
+        body,
+        context,
+        request.at,
+        lambda record: _guard(request, record),
+        request.actor,
     )
     return Response(204)
 
@@ -99,6 +108,11 @@ def _guard(request: Request, record: Record) -> None:
         access.demand(request.actor, Target("read", "entities", request.tenant))
     for kind in types:
         access.demand(request.actor, Target("read", "entities", request.tenant, (kind,)))
+
+
+def _may_know(request: Request) -> bool:
+    """Whether the actor may see what subscriptions tell their endpoints to be let in: whoever may change them."""
+    return access.may(request.actor, Target("write", "subscriptions", request.tenant)).allowed
 
 
 def _id(request: Request) -> str:
