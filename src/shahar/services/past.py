@@ -23,7 +23,7 @@ from shahar.model.change import Applied
 from shahar.model.entity import Doc, Instance
 from shahar.model.evolution import Chronicle
 from shahar.model.told import tell as texts
-from shahar.services import rows
+from shahar.services import previous, rows
 from shahar.services.broker import Broker
 from shahar.store import entities, history, instances, journal, tenants
 from shahar.store.db import Tx
@@ -293,7 +293,8 @@ class _Known:
             rows.document(self.tx, self.tenant, self.id, self.held, self.doc, applied, None, at)
         types = applied.doc["type"] if applied.doc else self.doc["type"] if self.doc else []
         kind = "entity.deleted" if lives and applied.doc is None else "entity.updated"
-        what = rows.account(types, applied, texts(applied.set).attrs)
+        before = previous.told(self.tx, self.tenant, self.doc, applied.set)
+        what = rows.account(types, applied, texts(applied.set).attrs, before)
         journal.append(self.tx, self.tenant, at, kind, self.id, what)
 
 
