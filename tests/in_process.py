@@ -20,6 +20,7 @@ from shahar.services.accounts import Accounts
 from shahar.services.broker import Broker
 from shahar.services.contexts import Contexts, Fetch
 from shahar.services.identity import Identity
+from shahar.services.registrations import Registrations
 from shahar.store.db import Database
 from shahar.values.instants import SECOND
 from shahar.web.application import Application, Receive, Send
@@ -54,6 +55,7 @@ async def asking(
         identity=identity,
         accounts=accounts,
         subscriptions=none,
+        registrations=Registrations(db, lambda: NOW),
         devices=none,
         runner=none,
         picture=none,

@@ -46,6 +46,7 @@ from shahar.services.contexts import Contexts
 from shahar.services.credentials import new_local_secret
 from shahar.services.devices import Devices
 from shahar.services.identity import Identity
+from shahar.services.registrations import Registrations
 from shahar.services.runner import Runner
 from shahar.services.subscriptions import Subscriptions
 from shahar.services.transience import Transience
@@ -144,6 +145,9 @@ async def house(
         broker = Broker(db)
         devices = Devices(db, broker, accounts, catalogue, hash_key)
         await devices.load()
+        registrations = Registrations(db, scene.now)
+        await registrations.start()
+        stack.push_async_callback(registrations.stop)
         subscriptions = Subscriptions(db, broker, webhooks, contexts.get, scene.now, contexts.imply)
         runner = Runner(db, scene.now, [subscriptions])
         transience = Transience(broker, scene.now)
@@ -156,7 +160,9 @@ async def house(
         consumer, counts = await _mqtt(settings, devices, scene.now, stack)
         told = {**scene.city.settings, "mqtt_port": settings.mqtt_port}
         picture = Picture(replace(scene.city, settings=told), catalogue, broker, runner, scene.pace)
-        parts = Parts(scene.now, wall, broker, contexts, identity, accounts, subscriptions, devices, runner, picture)
+        parts = Parts(
+            scene.now, wall, broker, contexts, identity, accounts, subscriptions, registrations, devices, runner, picture
+        )
         figures.register(registry, db, devices, runner, subscriptions, counts)
         yield parts, db, consumer
 

@@ -193,6 +193,17 @@ NOTIFICATION_QUEUE: Final = _notice(
 )
 NOTIFICATION_S: Final = _notice("notification_s", 10, "s", "it is tried again later", "for an endpoint to answer")
 
+_source = _Part("Registrations")
+REGISTRATIONS: Final = _source(
+    "registrations", 10_000, "per tenant", TooMany, "each request is held against the registrations of its types"
+)
+REGISTRATION_INFORMATION: Final = _source(
+    "registration_information", 1_000, "elements", TooLarge, "each may become a request of its own to the source"
+)
+REGISTRATION_PROPERTIES: Final = _source(
+    "registration_properties", 100, "properties", TooLarge, "properties of a source's own; a registration is one row"
+)
+
 _device = _Part("Devices")
 INTAKE_BYTES: Final = _device(
     "intake_bytes", 64 * KIB, "bytes", TooLarge, "one message of a device; a radio's frame has 242 at most"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from shahar.services.contexts import Contexts
     from shahar.services.devices import Devices
     from shahar.services.identity import Identity
+    from shahar.services.registrations import Registrations
     from shahar.services.runner import Runner
     from shahar.services.subscriptions import Subscriptions
     from shahar.values.instants import Instant
@@ -50,6 +51,7 @@ class Parts:
     identity: Identity
     accounts: Accounts
     subscriptions: Subscriptions
+    registrations: Registrations
     devices: Devices
     runner: Runner
     picture: Picture
