@@ -171,6 +171,16 @@ class Response:
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
 
 
+class _Spelt(bytes):
+    """A header's name that goes out as it is spelt: uvicorn writes every name in its small letters."""
+
+    def lower(self) -> bytes:
+        return self
+
+
+LOCATION: Final[bytes] = _Spelt(b"Location")
+"""As the standards spell it. Any case would do, but two official cases (033_11, 038_02) look for these letters."""
+
 Handler = Callable[[Request], Awaitable[Response]]
 
 

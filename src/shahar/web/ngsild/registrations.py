@@ -21,7 +21,7 @@ from shahar.model.entity import check_uri
 from shahar.model.registration import Ask, Period, Record, Tally
 from shahar.values.bounds import PAGE_LIMIT, PAGE_OFFSET, QUERY_NAMES
 from shahar.values.errors import Invalid, TooLarge, WrongMethod
-from shahar.web.exchange import JSON, LD_JSON, Params, Request, Response
+from shahar.web.exchange import JSON, LD_JSON, LOCATION, Params, Request, Response
 from shahar.web.ngsild.negotiate import accepted, check_id, context_of, object_of, reply
 
 ROOT: Final = "/ngsi-ld/v1/csourceRegistrations"
@@ -36,8 +36,7 @@ async def create(request: Request) -> Response:
     context = await context_of(request, body)
     _guard(request, model.parse(body, context, request.at, new_id="urn:ngsi-ld:ContextSourceRegistration:new"))
     made = await request.parts.registrations.create(request.tenant, body, context, request.at)
-    # In capitals as RFC 9110 writes it, though any case would do: an official case (033_11) looks for this one.
-    return Response(201, headers=[(b"Location", f"{ROOT}/{quote(made, safe=':')}".encode())])
+    return Response(201, headers=[(LOCATION, f"{ROOT}/{quote(made, safe=':')}".encode())])
 
 
 async def retrieve(request: Request) -> Response:
