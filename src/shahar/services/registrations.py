@@ -4,7 +4,7 @@ The theory. Every request of the distributed operations asks who takes part, so 
 living registrations of a tenant stand compiled in an index (model/registration.Index). A write puts its registration
 there as soon as it is durable and before it is answered, so that the next request meets it. The journal row of a
 registration tells what it was and what it is, without contextSourceInfo, for those who follow registrations
-(services/followings).
+(services/registration_subscriptions).
 
 Promises
 - What is answered is durable; after a restart the index is the same.
@@ -86,7 +86,6 @@ class Registrations:
         the reader may see) when they are given."""
         held = self._of.get(tenant)
         found = [] if held is None else [one for one in held.candidates(ask) if _answers(one, ask, csf, types, at)]
-        found.sort(key=lambda one: one.born)
         ids = [one.id for one in found[offset : offset + limit]]
         kept = await self._db.read(lambda tx: _some(tx, tenant, ids))
         return [(record, self._tally(tenant, record["id"])) for record in kept], len(found)
@@ -98,7 +97,11 @@ class Registrations:
         """Change members. `check` may refuse what it was and what it becomes (rights). Raises Invalid, NotFound,
         Conflict."""
         held, _ = await self.get(tenant, registration_id, at)
-        await self._check_entities(tenant, model.compiled(model.patched(held, fragment, context, at)))
+        new = model.patched(held, fragment, context, at)
+        if check is not None:
+            check(held)
+            check(new)
+        await self._check_entities(tenant, model.compiled(new))
         record = await self._db.write(lambda tx: _update(tx, tenant, registration_id, fragment, context, at, check))
         self._put(tenant, record, self._tally(tenant, registration_id))
 

@@ -172,10 +172,17 @@ class Response:
 
 
 class _Spelt(bytes):
-    """A header's name that goes out as it is spelt: uvicorn writes every name in its small letters."""
+    """A header's name that goes out as it is spelt, though servers write names in their small letters; it equals the
+    same name in any case."""
 
     def lower(self) -> bytes:
         return self
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, bytes) and bytes(self).lower() == bytes(other).lower()
+
+    def __hash__(self) -> int:
+        return hash(bytes(self).lower())
 
 
 LOCATION: Final[bytes] = _Spelt(b"Location")

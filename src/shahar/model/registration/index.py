@@ -7,7 +7,7 @@ Source: ETSI GS CIM 009 V1.9.1 clause 5.12.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from shahar.model.registration.forms import Registration
 from shahar.model.registration.match import Ask
@@ -19,7 +19,7 @@ _OPEN: _Key = ("open", "")
 
 
 class Index:
-    """Registrations by type and by id, in the order of their coming."""
+    """Registrations by type and by id."""
 
     def __init__(self) -> None:
         self._held: dict[str, Registration] = {}
@@ -51,12 +51,13 @@ class Index:
             self._unlist(held)
 
     def candidates(self, ask: Ask) -> list[Registration]:
-        """The registrations that the ask may match, each once."""
+        """The registrations that the ask may match, each once, the oldest first."""
         keys = _keys_of(ask)
         if keys is None:
-            return list(self._held.values())
-        found = dict.fromkeys(one for key in keys for one in self._by.get(key, ()))
-        return [self._held[one] for one in found]
+            found: Iterable[str] = self._held
+        else:
+            found = {one for key in keys for one in self._by.get(key, ())}
+        return sorted((self._held[one] for one in found), key=lambda registration: registration.born)
 
     def _unlist(self, registration: Registration) -> None:
         for key in _keys(registration):
