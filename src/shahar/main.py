@@ -39,12 +39,14 @@ from shahar.model.city import City, Pace
 from shahar.model.system import LANGUAGES
 from shahar.ports.mqtt import Consumer
 from shahar.ports.nats import Bounds, Login, NatsServer, hash_key
+from shahar.ports.sources import Sources
 from shahar.ports.webhooks import Outbound, Webhooks
 from shahar.services.accounts import Accounts
 from shahar.services.broker import Broker
 from shahar.services.contexts import Contexts
 from shahar.services.credentials import new_local_secret
 from shahar.services.devices import Devices
+from shahar.services.federation import Federation
 from shahar.services.identity import Identity
 from shahar.services.registrations import Registrations
 from shahar.services.runner import Runner
@@ -148,6 +150,7 @@ async def house(
         registrations = Registrations(db, scene.now)
         await registrations.start()
         stack.push_async_callback(registrations.stop)
+        federation = Federation(registrations, Sources(webhooks), contexts.get, identity.alias)
         subscriptions = Subscriptions(db, broker, webhooks, contexts.get, scene.now, contexts.imply)
         runner = Runner(db, scene.now, [subscriptions])
         transience = Transience(broker, scene.now)
@@ -161,7 +164,18 @@ async def house(
         told = {**scene.city.settings, "mqtt_port": settings.mqtt_port}
         picture = Picture(replace(scene.city, settings=told), catalogue, broker, runner, scene.pace)
         parts = Parts(
-            scene.now, wall, broker, contexts, identity, accounts, subscriptions, registrations, devices, runner, picture
+            scene.now,
+            wall,
+            broker,
+            contexts,
+            identity,
+            accounts,
+            subscriptions,
+            registrations,
+            devices,
+            runner,
+            picture,
+            federation,
         )
         figures.register(registry, db, devices, runner, subscriptions, counts)
         yield parts, db, consumer

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from shahar.services.broker import Broker
     from shahar.services.contexts import Contexts
     from shahar.services.devices import Devices
+    from shahar.services.federation import Federation
     from shahar.services.identity import Identity
     from shahar.services.registrations import Registrations
     from shahar.services.runner import Runner
@@ -55,6 +56,8 @@ class Parts:
     devices: Devices
     runner: Runner
     picture: Picture
+    federation: Federation | None = None
+    """None where no sources can be asked (a test without ports)."""
 
 
 class Params:
