@@ -16,10 +16,13 @@ import httpx
 from prometheus_client import CollectorRegistry
 
 from shahar.model.access import HOUSE, Scope
+from shahar.ports.sources import Door, Sources
 from shahar.services.accounts import Accounts
 from shahar.services.broker import Broker
 from shahar.services.contexts import Contexts, Fetch
+from shahar.services.federation import Federation
 from shahar.services.identity import Identity
+from shahar.services.registrations import Registrations
 from shahar.store.db import Database
 from shahar.values.instants import SECOND
 from shahar.web.application import Application, Receive, Send
@@ -37,26 +40,30 @@ async def _no_pages(_scope: Asgi, _receive: Receive, _send: Send) -> None:
 
 @asynccontextmanager
 async def asking(
-    folder: Path, fetch: Fetch, rights: Sequence[Scope], tenant: str
+    folder: Path, fetch: Fetch, rights: Sequence[Scope], tenant: str, door: Door | None = None
 ) -> AsyncIterator[tuple[httpx.AsyncClient, Accounts]]:
-    """A client with a key of these rights, and the accounts behind it; paths are below `BASE`."""
+    """A client with a key of these rights, and the accounts behind it; paths are below `BASE`. `door`: by which context
+    sources are reached."""
     db = Database(folder / "city.db")
     await db.open()
     accounts = Accounts(db, access="closed")
     identity = Identity(db)
     await identity.load(NOW)
     none = cast("Any", None)
+    contexts, registrations = Contexts(db, fetch), Registrations(db, lambda: NOW)
     parts = Parts(
         now=lambda: NOW,
         wall=lambda: NOW,
         broker=Broker(db),
-        contexts=Contexts(db, fetch),
+        contexts=contexts,
         identity=identity,
         accounts=accounts,
         subscriptions=none,
+        registrations=registrations,
         devices=none,
         runner=none,
         picture=none,
+        federation=Federation(registrations, Sources(door), contexts.get, identity.alias) if door is not None else None,
     )
     app = cast("Any", Application(parts, _no_pages, CollectorRegistry(), Rates()))
     _, key = await accounts.make_key("Nodira", rights, tenant, ["*"], 30, NOW, by=HOUSE)

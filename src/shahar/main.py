@@ -41,6 +41,7 @@ from shahar.model.system import LANGUAGES
 from shahar.ports.mqtt import Consumer
 from shahar.ports.mqtt_notices import MqttNotices
 from shahar.ports.nats import Bounds, Login, NatsServer, hash_key
+from shahar.ports.sources import Sources
 from shahar.ports.webhooks import Webhooks
 from shahar.services.accounts import NEVER, Accounts
 from shahar.services.broker import Broker
@@ -48,7 +49,9 @@ from shahar.services.contexts import Contexts
 from shahar.services.credentials import new_local_secret
 from shahar.services.deliveries import Senders
 from shahar.services.devices import Devices
+from shahar.services.federation import Federation
 from shahar.services.identity import Identity
+from shahar.services.registrations import Registrations
 from shahar.services.runner import Runner
 from shahar.services.subscriptions import Subscriptions
 from shahar.services.transience import Transience
@@ -150,6 +153,10 @@ async def house(
         broker = Broker(db)
         devices = Devices(db, broker, accounts, catalogue, hash_key)
         await devices.load()
+        registrations = Registrations(db, scene.now)
+        await registrations.start()
+        stack.push_async_callback(registrations.stop)
+        federation = Federation(registrations, Sources(webhooks), contexts.get, identity.alias)
         send = Senders({"http": webhooks, "https": webhooks, "mqtt": notices, "mqtts": notices})
         rights = partial(_rights, accounts)
         subscriptions = Subscriptions(db, broker, send, contexts.get, scene.now, contexts.imply, rights)
@@ -164,7 +171,20 @@ async def house(
         consumer, counts = await _mqtt(settings, devices, scene.now, stack)
         told = {**scene.city.settings, "mqtt_port": settings.mqtt_port}
         picture = Picture(replace(scene.city, settings=told), catalogue, broker, runner, scene.pace)
-        parts = Parts(scene.now, wall, broker, contexts, identity, accounts, subscriptions, devices, runner, picture)
+        parts = Parts(
+            scene.now,
+            wall,
+            broker,
+            contexts,
+            identity,
+            accounts,
+            subscriptions,
+            registrations,
+            devices,
+            runner,
+            picture,
+            federation,
+        )
         figures.register(registry, db, devices, runner, subscriptions, counts)
         yield parts, db, consumer
 

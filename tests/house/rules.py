@@ -418,6 +418,7 @@ ROUND: Final = frozenset({400, 500})  # also honest quantities: they count only 
 STATUS_WORD: Final = re.compile(r"status|http_?code|response_?code", re.IGNORECASE)
 STATUS_ROOMS: Final[dict[str, str]] = {
     "web.problem": "the one place where an error becomes an answer",
+    "ports.sources.binding": "reads what a context source answered: whose fault it says it is",
     "ports.webhooks": "reads what a subscriber answered: which refusals are final and which are worth another try",
 }
 

@@ -434,10 +434,11 @@ def _partial(change: Change, doc: Doc, at: Instant) -> Applied:
 
 
 def _replace_attr(change: Change, doc: Doc, at: Instant) -> Applied:
-    if change.attr not in doc["attrs"]:
+    wanted = change.fragment["attrs"][change.attr]
+    if any(_find(doc, change.attr, _dataset(instance)) is None for instance in wanted):
         raise _missing(change)
     done = _open(doc, at)
-    for instance in change.fragment["attrs"][change.attr]:
+    for instance in wanted:
         _put(done, change.attr, instance, at)
     done.updated.append(change.attr)
     return done

@@ -29,8 +29,10 @@ def get(tx: Tx, kind: str, tenant: int, key: str) -> Record | None:
     return orjson.loads(found[0]) if found else None
 
 
-def put(tx: Tx, kind: str, tenant: int, key: str, doc: Record, at: Instant, *, journaled: bool = True) -> None:
-    """Write the record whole, new or not."""
+def put(
+    tx: Tx, kind: str, tenant: int, key: str, doc: Record, at: Instant, *, journaled: bool = True, what: str = "{}"
+) -> None:
+    """Write the record whole, new or not; `what` is what the journal tells of it besides."""
     text = orjson.dumps(doc)
     tx.run(
         "INSERT INTO record VALUES(:kind, :tenant, :key, :at, :doc)"
@@ -39,10 +41,10 @@ def put(tx: Tx, kind: str, tenant: int, key: str, doc: Record, at: Instant, *, j
         apart=True,
     )
     if journaled:
-        journal.append(tx, tenant, at, f"{kind}.put", key, "{}")
+        journal.append(tx, tenant, at, f"{kind}.put", key, what)
 
 
-def drop(tx: Tx, kind: str, tenant: int, key: str, at: Instant, *, journaled: bool = True) -> bool:
+def drop(tx: Tx, kind: str, tenant: int, key: str, at: Instant, *, journaled: bool = True, what: str = "{}") -> bool:
     """Delete the record; whether it was there."""
     gone = tx.run(
         "DELETE FROM record WHERE kind = :kind AND tenant = :tenant AND key = :key",
@@ -50,7 +52,7 @@ def drop(tx: Tx, kind: str, tenant: int, key: str, at: Instant, *, journaled: bo
         apart=True,
     )
     if gone and journaled:
-        journal.append(tx, tenant, at, f"{kind}.dropped", key, "{}")
+        journal.append(tx, tenant, at, f"{kind}.dropped", key, what)
     return bool(gone)
 
 

@@ -199,6 +199,43 @@ DEAD_LETTER_BYTES: Final = _notice(
 )
 NOTIFICATION_S: Final = _notice("notification_s", 10, "s", "it is tried again later", "for an endpoint to answer")
 
+_source = _Part("Registrations")
+REGISTRATIONS: Final = _source(
+    "registrations", 10_000, "per tenant", TooMany, "each request is held against the registrations of its types"
+)
+REGISTRATION_INFORMATION: Final = _source(
+    "registration_information", 1_000, "elements", TooLarge, "each may become a request of its own to the source"
+)
+REGISTRATION_PROPERTIES: Final = _source(
+    "registration_properties", 100, "properties", TooLarge, "properties of a source's own; a registration is one row"
+)
+
+_federation = _Part("Distributed operations")
+FEDERATION_S: Final = _federation(
+    "federation_s", 5, "s", "what the source has is missing, and named", "for a source without a timeout of its own"
+)
+FEDERATION_LONGEST_S: Final = _federation(
+    "federation_longest_s",
+    30,
+    "s",
+    "the longer wish is cut to it",
+    "for which a registration may let us wait",
+)
+FEDERATION_BYTES: Final = _federation(
+    "federation_bytes", 8 * MIB, "bytes", "the answer counts as none", "one answer of a source; it is parsed in memory"
+)
+FEDERATION_ENTITIES: Final = _federation(
+    "federation_entities",
+    5_000,
+    "entities",
+    "the rest is missing, and the answer says so",
+    "what one source gives to one question; its entities are put together in memory",
+)
+FEDERATION_SHARES: Final = _federation(
+    "federation_shares", 200, "requests", TooMany, "to sources for one request of a caller"
+)
+VIA_HOPS: Final = _federation("via_hops", 32, "sources", "the request goes no further", "that a request has passed")
+
 _device = _Part("Devices")
 INTAKE_BYTES: Final = _device(
     "intake_bytes", 64 * KIB, "bytes", TooLarge, "one message of a device; a radio's frame has 242 at most"

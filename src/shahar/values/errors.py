@@ -21,6 +21,8 @@
     ├── PeerFault                      somebody whom we asked
     │   ├── ContextUnavailable         an @context could not be read (LdContextNotAvailable)
     │   └── PeerFailed                 an endpoint, a broker, a source did not do its part
+    │       ├── PeerSilent             it did not answer within its time
+    │       └── PeerLooped             it would have asked us in turn
     └── OurFault                       ours
         ├── NotCarried                 the standard has it, we do not yet (OperationNotSupported)
         ├── Unavailable                for now: the disk is full, the store is closing
@@ -167,6 +169,18 @@ class PeerFailed(PeerFault):
     """An endpoint, a broker or a source refused, was silent, or answered nonsense."""
 
     type, title = OURS + "PeerFailed", "A peer failed"
+
+
+class PeerSilent(PeerFailed):
+    """Somebody whom we asked did not answer within the time."""
+
+    type, title = OURS + "PeerSilent", "A peer did not answer"
+
+
+class PeerLooped(PeerFailed):
+    """What was asked came back to whom it came from."""
+
+    type, title = OURS + "LoopDetected", "Loop detected"
 
 
 class OurFault(ShaharError):

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from shahar.services.broker import Broker
     from shahar.services.contexts import Contexts
     from shahar.services.devices import Devices
+    from shahar.services.federation import Federation
     from shahar.services.identity import Identity
+    from shahar.services.registrations import Registrations
     from shahar.services.runner import Runner
     from shahar.services.subscriptions import Subscriptions
     from shahar.values.instants import Instant
@@ -50,9 +52,12 @@ class Parts:
     identity: Identity
     accounts: Accounts
     subscriptions: Subscriptions
+    registrations: Registrations
     devices: Devices
     runner: Runner
     picture: Picture
+    federation: Federation | None = None
+    """None where no sources can be asked (a test without ports)."""
 
 
 class Params:
@@ -168,6 +173,23 @@ class Response:
     body: bytes = b""
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
 
+
+class _Spelt(bytes):
+    """A header's name that goes out as it is spelt, though servers write names in their small letters; it equals the
+    same name in any case."""
+
+    def lower(self) -> bytes:
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, bytes) and bytes(self).lower() == bytes(other).lower()
+
+    def __hash__(self) -> int:
+        return hash(bytes(self).lower())
+
+
+LOCATION: Final[bytes] = _Spelt(b"Location")
+"""As the standards spell it. Any case would do, but two official cases (033_11, 038_02) look for these letters."""
 
 Handler = Callable[[Request], Awaitable[Response]]
 

@@ -45,6 +45,8 @@ _STATUS: Final[dict[type[errors.ShaharError], int]] = {
     errors.Unavailable: 503,
     errors.OurFault: 500,
     errors.PeerFailed: 502,
+    errors.PeerSilent: 504,
+    errors.PeerLooped: 508,
     errors.ContextUnavailable: 504,
     errors.PeerFault: 502,
 }

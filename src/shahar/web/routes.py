@@ -26,6 +26,7 @@ from shahar.web.ngsild import (
     instances,
     purge,
     queries,
+    registrations,
     subscriptions,
     temporal,
 )
@@ -60,6 +61,7 @@ _TEMPORAL: Final = f"{ROOT}/temporal/entities"
 _CONTEXTS: Final = f"{ROOT}/jsonldContexts"
 _INSTANCE: Final = f"{_TEMPORAL}/{{}}/attrs/{{}}/{{}}"
 _OPERATIONS: Final = f"{ROOT}/entityOperations"
+_SOURCES: Final = f"{ROOT}/csourceRegistrations"
 
 HOT: Final[tuple[Route, ...]] = (
     Route("POST", f"{ROOT}/entities", entities.create, "write", "entities", typed=True),
@@ -103,11 +105,14 @@ HOT: Final[tuple[Route, ...]] = (
     Route("GET", f"{ROOT}/subscriptions/{{}}", subscriptions.retrieve, "read", "subscriptions"),
     Route("PATCH", f"{ROOT}/subscriptions/{{}}", subscriptions.update, "write", "subscriptions"),
     Route("DELETE", f"{ROOT}/subscriptions/{{}}", subscriptions.delete, "write", "subscriptions"),
+    Route("POST", _SOURCES, registrations.create, "write", "registrations", typed=True),
+    Route("GET", _SOURCES, registrations.find, "read", "registrations", typed=True),
+    Route("GET", f"{_SOURCES}/{{}}", registrations.retrieve, "read", "registrations", typed=True),
+    Route("PATCH", f"{_SOURCES}/{{}}", registrations.update, "write", "registrations", typed=True),
+    Route("DELETE", f"{_SOURCES}/{{}}", registrations.delete, "write", "registrations", typed=True),
     *(
         Route(method, f"{ROOT}/{path}", later, "write" if method != "GET" else "read", resource)
         for resource, path, methods in (
-            ("registrations", "csourceRegistrations", ("GET", "POST")),
-            ("registrations", "csourceRegistrations/{}", ("GET", "PATCH", "DELETE")),
             ("registrations", "csourceSubscriptions", ("GET", "POST")),
             ("registrations", "csourceSubscriptions/{}", ("GET", "PATCH", "DELETE")),
             ("entities", "entityMaps/{}", ("GET", "PATCH", "DELETE")),

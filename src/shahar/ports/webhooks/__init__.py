@@ -89,6 +89,25 @@ class Webhooks:
         except (aiohttp.ClientError, OSError, ValueError) as problem:
             raise PeerFailed(f"{_place(url)} could not be reached: {_short(problem)}") from None
 
+    async def ask(
+        self, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes | None, max_bytes: int
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers (small letters) and body of one request, whatever its status; no redirect is followed.
+
+        Raises PeerFailed when nobody answers or the answer is too large. The time is the caller's to bound.
+        """
+        import aiohttp
+
+        if urlsplit(url).scheme not in ("http", "https"):
+            raise PeerFailed(f"{_place(url)} is not an http or https address")
+        try:
+            asked = self._opened().request(method, url, data=body, headers=list(headers), allow_redirects=False)
+            async with asked as answer:
+                told = {name.lower(): value for name, value in answer.headers.items()}
+                return answer.status, told, await _bounded(answer, max_bytes, url)
+        except (aiohttp.ClientError, OSError, ValueError) as problem:
+            raise PeerFailed(f"{_place(url)} could not be reached: {_short(problem)}") from None
+
     async def close(self) -> None:
         """Let go of every connection."""
         self._posts.close()

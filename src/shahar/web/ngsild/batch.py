@@ -8,16 +8,18 @@ Source: ETSI GS CIM 009 clauses 5.6.7 to 5.6.10, 5.6.20, 6.14 to 6.17, 6.31; the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from shahar.model import access
 from shahar.model.change import Applied, Change, Kind
 from shahar.model.entity import CREATE, PATCH, Reading, check_uri, parse_entity
 from shahar.model.told import Wish, read_whole
+from shahar.services.federation import Federation, Outcome
 from shahar.values.bounds import BATCH_ENTITIES
 from shahar.values.errors import Invalid, ShaharError, TooLarge
 from shahar.web.exchange import LD_JSON, Request, Response, json_response
+from shahar.web.ngsild.distribution import BatchWish, batch, batch_answer, served
 from shahar.web.ngsild.negotiate import body_of, context_of, linked_context
 from shahar.web.problem import document_of
 
@@ -30,9 +32,14 @@ Tried = Wish | tuple[str, ShaharError]
 
 async def create(request: Request) -> Response:
     """POST /entityOperations/create."""
-    request.params.flag("local")
+    local = request.params.flag("local")
     request.params.done()
-    results = await _run(request, await _wishes(request, "create", CREATE))
+    sources = served(request, local)
+    wishes = await _wishes(request, "create", CREATE, spread=sources is not None)
+    if sources is not None:
+        spread = await _spread(request, sources, wishes, "createBatch")
+        return batch_answer(spread, json_response(201, [entity_id for entity_id, _ in spread]))
+    results = await _run(request, wishes)
     created = [entity_id for entity_id, outcome in results if isinstance(outcome, Applied)]
     return _answer(results, json_response(201, created))
 
@@ -40,11 +47,16 @@ async def create(request: Request) -> Response:
 async def upsert(request: Request) -> Response:
     """POST /entityOperations/upsert; options=update appends instead of replacing."""
     options = set(request.params.names("options"))
-    request.params.flag("local")
+    local = request.params.flag("local")
     request.params.done()
     if not options <= {"replace", "update"}:
         raise Invalid("the option is replace or update", field="options", rule="replace, update")
-    wishes = await _wishes(request, "upsert", CREATE)
+    sources = served(request, local)
+    wishes = await _wishes(request, "upsert", CREATE, spread=sources is not None)
+    if sources is not None:
+        spread = await _spread(request, sources, wishes, "upsertBatch", options, update="update" in options)
+        new = [entity_id for entity_id, outcomes in spread if any(one.created for one in outcomes)]
+        return batch_answer(spread, json_response(201, new) if new else Response(204))
     results = await _run(request, wishes, update="update" in options)
     created = [entity_id for entity_id, outcome in results if isinstance(outcome, Applied) and outcome.created]
     return _answer(results, json_response(201, created) if created else Response(204))
@@ -53,27 +65,37 @@ async def upsert(request: Request) -> Response:
 async def update(request: Request) -> Response:
     """POST /entityOperations/update; options=noOverwrite keeps what is there."""
     options = set(request.params.names("options"))
-    request.params.flag("local")
+    local = request.params.flag("local")
     request.params.done()
     kind: Kind = "append_new" if "noOverwrite" in options else "append"
-    return _answer(await _run(request, await _wishes(request, kind, CREATE)), Response(204))
+    sources = served(request, local)
+    wishes = await _wishes(request, kind, CREATE, spread=sources is not None)
+    if sources is not None:
+        return batch_answer(await _spread(request, sources, wishes, "updateBatch", options), Response(204))
+    return _answer(await _run(request, wishes), Response(204))
 
 
 async def merge(request: Request) -> Response:
     """POST /entityOperations/merge."""
     request.params.names("options")
-    request.params.flag("local")
+    local = request.params.flag("local")
     request.params.done()
-    return _answer(await _run(request, await _wishes(request, "merge", PATCH)), Response(204))
+    sources = served(request, local)
+    wishes = await _wishes(request, "merge", PATCH, spread=sources is not None)
+    if sources is not None:
+        return batch_answer(await _spread(request, sources, wishes, "mergeBatch"), Response(204))
+    return _answer(await _run(request, wishes), Response(204))
 
 
 async def delete(request: Request) -> Response:
     """POST /entityOperations/delete: a list of ids."""
-    request.params.flag("local")
+    local = request.params.flag("local")
     request.params.done()
     listed = _listed(body_of(request))
     access.demand(request.actor, access.Target("write", "entities", request.tenant))
-    wishes = [Change("delete", check_uri(entity_id, "id")) for entity_id in listed]
+    wishes: list[Tried] = [Change("delete", check_uri(entity_id, "id")) for entity_id in listed]
+    if (sources := served(request, local)) is not None:
+        return batch_answer(await _spread(request, sources, wishes, "deleteBatch"), Response(204))
     return _answer(await _run(request, wishes), Response(204))
 
 
@@ -85,8 +107,9 @@ def _listed(body: Any) -> list[Any]:
     return body
 
 
-async def _wishes(request: Request, kind: Kind, reading: Reading) -> list[Tried]:
-    """One wish for each entity of the body; what cannot be read becomes an error in its place."""
+async def _wishes(request: Request, kind: Kind, reading: Reading, *, spread: bool) -> list[Tried]:
+    """One wish for each entity of the body; what cannot be read becomes an error in its place. `spread`: sources take
+    part, who may each get a portion of an entity, so that none is read as one text."""
     wishes: list[Tried] = []
     if request.media_type == LD_JSON and linked_context(request) is not None:
         raise Invalid(
@@ -106,7 +129,7 @@ async def _wishes(request: Request, kind: Kind, reading: Reading) -> list[Tried]
                     "application/json takes its @context from the Link header", field="@context", rule="clause 6.3.5"
                 )
             context = shared if shared is not None else await context_of(request, body)
-            if kind in {"create", "upsert"}:
+            if kind in {"create", "upsert"} and not spread:
                 wish: Wish = read_whole(kind, body, context, request.at)
             else:
                 doc = parse_entity(body, context, reading)
@@ -127,6 +150,28 @@ async def _run(
     tried = [wish for wish in wishes if not isinstance(wish, tuple)]
     outcomes = iter(await request.parts.broker.apply(request.tenant, tried, request.at, update=update))
     return [wish if isinstance(wish, tuple) else (wish.id, next(outcomes)) for wish in wishes]
+
+
+async def _spread(
+    request: Request,
+    sources: Federation,
+    wishes: Sequence[Tried],
+    operation: str,
+    options: Iterable[str] = (),
+    *,
+    update: bool = False,
+) -> list[tuple[str, list[Outcome]]]:
+    """What came of each wish here and at the sources that take part."""
+    bodies = body_of(request)
+    spread: list[BatchWish] = []
+    for wish, body in zip(wishes, bodies, strict=True):
+        if isinstance(wish, Change):
+            inside = body if isinstance(body, dict) and request.media_type == LD_JSON else []
+            spread.append((wish, body, await context_of(request, inside)))
+        elif isinstance(wish, tuple):
+            spread.append(wish)
+    flags = (("options", ",".join(sorted(options))),) if options else ()
+    return await batch(request, sources, spread, operation, flags, update=update)
 
 
 def _answer(results: list[tuple[str, Applied | ShaharError]], good: Response) -> Response:

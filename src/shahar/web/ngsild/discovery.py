@@ -1,6 +1,7 @@
 """Which types and attributes there are: /types, /types/{type}, /attributes and /attributes/{attr}.
 
-Answers come from the tally of shapes (store/shapes.py), never from documents. An actor who may read some types alone
+Answers come from the tally of shapes (store/shapes.py), never from documents, and from what registered sources say
+that they may hold. An actor who may read some types alone
 is told of the entities of those, and of those types.
 Source: ETSI GS CIM 009 clauses 5.7.5 to 5.7.11, 5.2.24 to 5.2.28, 6.25 to 6.28.
 """
@@ -15,9 +16,11 @@ from uuid import NAMESPACE_URL, uuid5
 from shahar.model import access
 from shahar.model.access import Target
 from shahar.model.context import Context
+from shahar.model.registration import EntityInfo
 from shahar.services.broker import Shape
 from shahar.values.errors import NotFound
 from shahar.web.exchange import JSON, LD_JSON, Request, Response
+from shahar.web.ngsild.distribution import served
 from shahar.web.ngsild.negotiate import accepted, context_of, reply
 
 
@@ -80,14 +83,26 @@ async def attribute(request: Request) -> Response:
 
 async def _asked(request: Request) -> tuple[Context, list[Shape]]:
     """The @context of the request, and the shapes of the entities that the actor may read."""
-    request.params.flag("local")
+    local = request.params.flag("local")
     request.params.done()
     context = await context_of(request)
     held = access.readable_types(request.actor, "entities", request.tenant)
     if held == ():
         access.demand(request.actor, Target("read", "entities", request.tenant))
     shapes = await request.parts.broker.shapes(request.tenant)
+    if served(request, local) is not None:
+        shapes = shapes + _registered(request)
     return context, shapes if held is None else _within(shapes, frozenset(held))
+
+
+def _registered(request: Request) -> list[Shape]:
+    """What registered sources may hold, as far as they say it: nobody is asked, and no entity is counted (5.7.11)."""
+    found: list[Shape] = []
+    for registration in request.parts.registrations.living(request.tenant, request.at):
+        for information in registration.information:
+            attrs: dict[str, list[str]] = {iri: [] for iri in sorted(information.attrs or ())}
+            found += [Shape(info.types, attrs, 0) for info in information.entities or (EntityInfo(),)]
+    return found
 
 
 def _within(shapes: list[Shape], held: frozenset[str]) -> list[Shape]:

@@ -16,9 +16,12 @@ from shahar.model.entity import CREATE, PATCH, Reading, check_uri, parse_entity,
 from shahar.values import instants
 from shahar.values.errors import Invalid
 from shahar.web.exchange import Request, Response, json_response
+from shahar.web.ngsild.distribution import change as distributed
+from shahar.web.ngsild.distribution import served
 from shahar.web.ngsild.negotiate import (
     LATER,
     check_id,
+    check_type,
     context_of,
     guard,
     guard_types,
@@ -31,12 +34,17 @@ PARTIAL: Final = Reading(nulls=True, partial=True)
 async def create(request: Request) -> Response:
     """POST /entities."""
     body = object_of(request)
-    request.params.flag("local")
+    local = request.params.flag("local")
     request.params.done(LATER)
-    doc = parse_entity(body, await context_of(request, body))
+    context = await context_of(request, body)
+    doc = parse_entity(body, context)
     guard_types(request, "write", doc.get("type", []))
-    await request.parts.broker.change(request.tenant, Change("create", doc["id"], doc), request.at)
-    return Response(201, headers=[(b"location", b"/ngsi-ld/v1/entities/" + quote(doc["id"], safe=":").encode())])
+    wanted = Change("create", doc["id"], doc)
+    good = Response(201, headers=[(b"location", b"/ngsi-ld/v1/entities/" + quote(doc["id"], safe=":").encode())])
+    if (sources := served(request, local)) is not None:
+        return await distributed(request, sources, wanted, "createEntity", context, body, good)
+    await request.parts.broker.change(request.tenant, wanted, request.at)
+    return good
 
 
 async def merge(request: Request) -> Response:
@@ -46,10 +54,13 @@ async def merge(request: Request) -> Response:
     observed = params.take("observedAt")
     lang = params.take("lang") or ""
     simplified = _simplified(request)
-    params.flag("local")
+    local = params.flag("local")
+    kinds = params.take("type")
     params.done(LATER)
     body = object_of(request, patch=True)
     context = await context_of(request, body)
+    if kinds is not None:
+        await check_type(request, entity_id, kinds, context)
     fragment = parse_entity(body, context, Reading(nulls=True, simplified=simplified), entity_id=entity_id)
     await guard(request, "write", entity_id)
     change = Change(
@@ -60,8 +71,16 @@ async def merge(request: Request) -> Response:
         lang=lang,
         observed_at=instants.parse(observed, "observedAt") if observed else None,
     )
+    if (sources := served(request, local)) is not None:
+        flags = _given(type=kinds, observedAt=observed, lang=lang, format="simplified" if simplified else None)
+        return await distributed(request, sources, change, "mergeEntity", context, body, Response(204), flags)
     await request.parts.broker.change(request.tenant, change, request.at)
     return Response(204)
+
+
+def _given(**flags: str | None) -> list[tuple[str, str]]:
+    """The parameters that were given, to be passed on."""
+    return [(name, value) for name, value in flags.items() if value]
 
 
 def _simplified(request: Request) -> bool:
@@ -74,24 +93,41 @@ def _simplified(request: Request) -> bool:
 async def replace(request: Request) -> Response:
     """PUT /entities/{id}."""
     entity_id = check_id(request.args[0])
-    request.params.flag("local")
+    local = request.params.flag("local")
+    kinds = request.params.take("type")
     request.params.done(LATER)
     body = object_of(request)
-    doc = parse_entity(body, await context_of(request, body), entity_id=entity_id)
+    context = await context_of(request, body)
+    doc = parse_entity(body, context, entity_id=entity_id)
+    if kinds is not None:
+        await check_type(request, entity_id, kinds, context)
     await guard(request, "write", entity_id)
     guard_types(request, "write", doc.get("type", []))
-    await request.parts.broker.change(request.tenant, Change("replace", entity_id, doc), request.at)
+    wanted = Change("replace", entity_id, doc)
+    if (sources := served(request, local)) is not None:
+        return await distributed(
+            request, sources, wanted, "replaceEntity", context, body, Response(204), _given(type=kinds)
+        )
+    await request.parts.broker.change(request.tenant, wanted, request.at)
     return Response(204)
 
 
 async def delete(request: Request) -> Response:
     """DELETE /entities/{id}."""
     entity_id = check_id(request.args[0])
-    request.params.flag("local")
-    request.params.take("type")
+    local = request.params.flag("local")
+    kinds = request.params.take("type")
     request.params.done(LATER)
+    context = await context_of(request)
+    if kinds is not None:
+        await check_type(request, entity_id, kinds, context)
     await guard(request, "write", entity_id)
-    await request.parts.broker.change(request.tenant, Change("delete", entity_id), request.at)
+    wanted = Change("delete", entity_id)
+    if (sources := served(request, local)) is not None:
+        return await distributed(
+            request, sources, wanted, "deleteEntity", context, None, Response(204), _given(type=kinds)
+        )
+    await request.parts.broker.change(request.tenant, wanted, request.at)
     return Response(204)
 
 
@@ -109,15 +145,22 @@ async def update_attrs(request: Request) -> Response:
 
 async def _change_attrs(request: Request, kind: Any, reading: Reading) -> Response:
     entity_id = check_id(request.args[0])
-    request.params.take("type")
-    request.params.flag("local")
+    kinds = request.params.take("type")
+    local = request.params.flag("local")
     request.params.done(LATER)
     body = object_of(request, patch=kind == "update")
+    body = {key: value for key, value in body.items() if key not in {"id", "@id"}}  # the address says it (D004_01_exc)
     context = await context_of(request, body)
     fragment = parse_entity(body, context, reading, entity_id=entity_id)
+    if kinds is not None:
+        await check_type(request, entity_id, kinds, context)
     await guard(request, "write", entity_id)
-    applied = await request.parts.broker.change(request.tenant, Change(kind, entity_id, fragment), request.at)
-    return update_answer(applied)
+    wanted = Change(kind, entity_id, fragment)
+    if (sources := served(request, local)) is not None:
+        operation = "updateEntity" if kind == "update" else "appendAttrs"
+        flags = _given(type=kinds, options="noOverwrite" if kind == "append_new" else None)
+        return await distributed(request, sources, wanted, operation, context, body, Response(204), flags)
+    return update_answer(await request.parts.broker.change(request.tenant, wanted, request.at))
 
 
 def update_answer(applied: Applied) -> Response:
@@ -149,17 +192,22 @@ async def replace_attr(request: Request) -> Response:
 
 async def _change_attr(request: Request, kind: Any, reading: Reading) -> Response:
     entity_id = check_id(request.args[0])
-    request.params.take("type")
-    request.params.flag("local")
+    kinds = request.params.take("type")
+    local = request.params.flag("local")
     request.params.done(LATER)
     body = object_of(request, patch=kind == "partial")
     context = await context_of(request, body)
     name = attribute_name(request.args[1])
     given = {key: value for key, value in body.items() if key not in {"@context", "id"}}
     instances = parse_instances(name, given, context, reading)
+    if kinds is not None:
+        await check_type(request, entity_id, kinds, context)
     await guard(request, "write", entity_id)
     iri = context.expand(name)
     change = Change(kind, entity_id, {"id": entity_id, "attrs": {iri: instances}}, attr=iri)
+    if (sources := served(request, local)) is not None:
+        operation = "updateAttrs" if kind == "partial" else "replaceAttrs"
+        return await distributed(request, sources, change, operation, context, body, Response(204), _given(type=kinds))
     await request.parts.broker.change(request.tenant, change, request.at)
     return Response(204)
 
@@ -170,16 +218,20 @@ async def delete_attr(request: Request) -> Response:
     params = request.params
     every = params.flag("deleteAll")
     dataset = params.take("datasetId") or ""
-    params.take("type")
-    params.flag("local")
+    kinds = params.take("type")
+    local = params.flag("local")
     params.done(LATER)
     if dataset:
         check_uri(dataset, "datasetId")
     context = await context_of(request)
+    if kinds is not None:
+        await check_type(request, entity_id, kinds, context)
     await guard(request, "write", entity_id)
     name = request.args[1]
     iri = name if name == "scope" else context.expand(attribute_name(name))
-    await request.parts.broker.change(
-        request.tenant, Change("delete_attr", entity_id, attr=iri, dataset=dataset, every=every), request.at
-    )
+    wanted = Change("delete_attr", entity_id, attr=iri, dataset=dataset, every=every)
+    if (sources := served(request, local)) is not None:
+        flags = _given(type=kinds, datasetId=dataset, deleteAll="true" if every else None)
+        return await distributed(request, sources, wanted, "deleteAttrs", context, None, Response(204), flags)
+    await request.parts.broker.change(request.tenant, wanted, request.at)
     return Response(204)

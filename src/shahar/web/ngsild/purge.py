@@ -18,6 +18,7 @@ from shahar.model.entity import Doc
 from shahar.services import purge as service
 from shahar.values.errors import Invalid
 from shahar.web.exchange import Request, Response
+from shahar.web.ngsild.distribution import purged, served
 from shahar.web.ngsild.negotiate import LATER, context_of
 from shahar.web.ngsild.queries import check_selective, query_of
 
@@ -38,7 +39,10 @@ async def purge(request: Request) -> Response:
     if not local:
         check_selective(query)
     may = access.may_write(request.actor, request.tenant)
-    await service.purge(request.parts.broker, request.tenant, query, wish, may, request.at)
+    here = service.purge(request.parts.broker, request.tenant, query, wish, may, request.at)
+    if (sources := served(request, local)) is not None:
+        return await purged(request, sources, query, context, here)
+    await here
     return Response(204)
 
 

@@ -23,6 +23,8 @@ from shahar.services.broker import Page
 from shahar.values.bounds import PAGE_LIMIT, PAGE_OFFSET
 from shahar.values.errors import Invalid, NotCarried, NotFound
 from shahar.web.exchange import GEO_JSON, JSON, LD_JSON, Params, Request, Response
+from shahar.web.ngsild.distribution import served
+from shahar.web.ngsild.gathering import SPLIT, Spread, found_everywhere, retrieved
 from shahar.web.ngsild.negotiate import (
     LATER,
     accepted,
@@ -47,10 +49,17 @@ async def retrieve(request: Request) -> Response:
     view = view_of(request, context, levels=join.levels if join else 0)
     geometry = _geometry(request, context, kind)
     types = _types(request, context)
-    request.params.flag("local")
+    local = request.params.flag("local")
     request.params.done(LATER)
-    doc = await request.parts.broker.get(request.tenant, entity_id)
-    access.demand(request.actor, access.Target("read", "entities", request.tenant, tuple(doc["type"])))
+    headers: list[tuple[bytes, bytes]] = []
+    if (sources := served(request, local)) is not None:
+        wholly = await retrieved(request, sources, entity_id, context, types, view)
+        if isinstance(wholly, Response):
+            return wholly
+        doc, headers = wholly
+    else:
+        doc = await request.parts.broker.get(request.tenant, entity_id)
+        access.demand(request.actor, access.Target("read", "entities", request.tenant, tuple(doc["type"])))
     if not q.matches_types(types, doc["type"]):
         raise NotFound(f"entity {entity_id} is of another type", field="type")
     if view.attrs and view.attrs.isdisjoint(doc["attrs"]):
@@ -60,8 +69,8 @@ async def retrieve(request: Request) -> Response:
     if not found:
         raise NotFound(f"entity {entity_id} has none of the members asked for", field="pick")
     if geometry and join and join.form == "flat":
-        return reply(request, kind, context, _collection(found), status=status)
-    return reply(request, kind, context, found if len(found) > 1 else found[0], status=status)
+        return reply(request, kind, context, _collection(found), headers, status=status)
+    return reply(request, kind, context, found if len(found) > 1 else found[0], headers, status=status)
 
 
 async def find(request: Request) -> Response:
@@ -87,16 +96,26 @@ async def answer_query(request: Request, kind: str, context: Context, query: q.Q
     offset = params.number("offset", 0, 0, PAGE_OFFSET)
     count = params.flag("count")
     local = params.flag("local")
+    split = params.flag("splitEntities") if "splitEntities" in params else SPLIT
+    about = params.take("csf")
+    sources_like = q.parse_q(about, context.expand, field="csf") if about else None
     params.done(LATER)
     if not local:
         check_selective(query)
     if limit == 0 and not count:
         raise Invalid("a limit of 0 needs count=true", field="limit", rule="ETSI GS CIM 009 clause 6.3.10")
     query = readable(request, picked(query, view))
-    page = await request.parts.broker.find(
-        request.tenant, query, limit=limit + 1 if limit else 0, offset=offset, count=count, at=request.at, order=order
-    )
-    headers = page_headers(request, page, limit, offset)
+    headers: list[tuple[bytes, bytes]] = []
+    if (sources := served(request, local)) is not None:
+        spread = Spread(query, limit, offset, count, bool(order), split, sources_like)
+        page, more, headers = await found_everywhere(request, sources, context, spread)
+    else:
+        page = await request.parts.broker.find(
+            request.tenant, query, limit=limit + 1 if limit else 0, offset=offset, count=count, at=request.at,
+            order=order,
+        )  # fmt: skip
+        more = len(page.docs) > limit
+    headers = page_headers(request, page, limit, offset, more=more) + headers
     docs, status = conforming(request, page.docs[:limit])
     found = await shown(request, docs, view, join, geometry)
     return reply(request, kind, context, _collection(found) if geometry else found, headers, status=status)
@@ -266,14 +285,16 @@ def _geo(rel: Any, geometry: Any, coordinates: Any, name: Any, context: Context)
 # -- pages ------------------------------------------------------------------------------------------------------------
 
 
-def page_headers(request: Request, page: Page, limit: int, offset: int) -> list[tuple[bytes, bytes]]:
+def page_headers(
+    request: Request, page: Page, limit: int, offset: int, *, more: bool | None = None
+) -> list[tuple[bytes, bytes]]:
     """Total and the addresses of the pages before and behind (clause 6.3.10)."""
     headers: list[tuple[bytes, bytes]] = []
     if page.total is not None:
         headers.append((b"ngsild-results-count", str(page.total).encode()))
     if request.method != "GET":
         return headers
-    if limit and len(page.docs) > limit:
+    if limit and (len(page.docs) > limit if more is None else more):
         headers.append((b"link", _page_link(request, limit, offset + limit, "next")))
     if limit and offset:
         headers.append((b"link", _page_link(request, limit, max(0, offset - limit), "prev")))
@@ -295,7 +316,7 @@ def _page_link(request: Request, limit: int, offset: int, rel: str) -> bytes:
 
 _READ_FROM_BODY: Final = frozenset({"type", "@context", "entities", "q", "geoQ", "scopeQ", "temporalQ"})
 _LISTS: Final = ("attrs", "pick", "omit", "datasetId", "containedBy")
-_TEXTS: Final = ("lang", "join", "geometryProperty", "expandValues", "jsonKeys")
+_TEXTS: Final = ("csf", "lang", "join", "geometryProperty", "expandValues", "jsonKeys")
 _ORDERING: Final = {"collation": "collation", "geometry": "orderGeometry"}
 
 

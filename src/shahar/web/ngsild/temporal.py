@@ -25,6 +25,8 @@ from shahar.values import instants
 from shahar.values.bounds import PAGE_LIMIT, PAGE_OFFSET, TEMPORAL_INSTANCES, TEMPORAL_PAGE
 from shahar.values.errors import Invalid, NotFound
 from shahar.web.exchange import JSON, LD_JSON, Params, Request, Response
+from shahar.web.ngsild.distribution import served
+from shahar.web.ngsild.gathering_past import found_past, retrieved_past
 from shahar.web.ngsild.negotiate import LATER, accepted, check_id, context_of, object_of, preferences, reply, view_of
 from shahar.web.ngsild.queries import (
     check_selective,
@@ -49,17 +51,21 @@ async def retrieve(request: Request) -> Response:
     context = await context_of(request)
     view = view_of(request, context, temporal=True)
     asked = _asked(request, view)
-    request.params.flag("local")
+    local = request.params.flag("local")
     _no_joins(request.params)
     request.params.done(LATER)
     types = await temporal.types_of(request.parts.broker, request.tenant, entity_id)
     if types is not None:
         access.demand(request.actor, access.Target("read", "temporal", request.tenant, tuple(types)))
-    answer = await temporal.retrieve(request.parts.broker, request.tenant, entity_id, asked)
+    headers: list[tuple[bytes, bytes]] = []
+    if (sources := served(request, local)) is not None:
+        answer, headers = await retrieved_past(request, sources, entity_id, context, view, asked)
+    else:
+        answer = await temporal.retrieve(request.parts.broker, request.tenant, entity_id, asked)
     shown = _shown(answer.found[0], view, asked.span)
     if not shown:
         raise NotFound(f"entity {entity_id} has none of the members asked for", field="omit")
-    response = reply(request, kind, context, shown)
+    response = reply(request, kind, context, shown, headers)
     return _dressed(request, response, answer, asked.span)
 
 
@@ -105,7 +111,8 @@ async def _answer(request: Request, kind: str, context: Context, query: Query) -
     offset = params.number("offset", 0, 0, PAGE_OFFSET)
     count = params.flag("count")
     order = _order(params, context)
-    if not params.flag("local"):
+    local = params.flag("local")
+    if not local:
         _check_selective(query, view)
     _no_joins(params)
     params.done(LATER)
@@ -113,20 +120,30 @@ async def _answer(request: Request, kind: str, context: Context, query: Query) -
         raise Invalid("a limit of 0 needs count=true", field="limit", rule="ETSI GS CIM 009 clause 6.3.10")
     if q.linked_depth(query.q):
         raise Invalid("the past follows no relationships", field="q", rule="ETSI GS CIM 009 clause 5.7.4.4")
-    answer = await temporal.find(
+    sources = served(request, local)
+    if sources is not None and order:
+        raise Invalid("sources cannot be put in order", field="orderBy", rule="clause 5.7.4.4: local=true")
+    query = readable(request, query, "temporal")
+    here = temporal.find(
         request.parts.broker,
         request.tenant,
-        readable(request, query, "temporal"),
+        query,
         asked,
         limit=limit,
         offset=offset,
-        count=count,
+        count=count or sources is not None,
         order=order,
     )
+    headers: list[tuple[bytes, bytes]] = []
+    if sources is not None:
+        answer, headers = await found_past(request, sources, context, view, asked, query, here, limit, offset)
+        answer.total = answer.total if count else None
+    else:
+        answer = await here
     page = Page(docs=[{}] * (limit + 1 if answer.more else 0), total=answer.total)
     shown = [one for one in (_shown(past, view, asked.span) for past in answer.found) if one]
-    response = reply(request, kind, context, shown, page_headers(request, page, limit, offset))
-    return _dressed(request, response, answer, asked.span)
+    headers = page_headers(request, page, limit, offset) + headers
+    return _dressed(request, reply(request, kind, context, shown, headers), answer, asked.span)
 
 
 def _check_selective(query: Query, view: View) -> None:

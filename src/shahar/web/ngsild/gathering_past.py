@@ -1,0 +1,168 @@
+"""Evolutions that registered context sources take part in: what was here and what they know, put together.
+
+Promises: what there is is answered, each source whose part is missing is named in NGSILD-Warning; pages fit together as
+those of the present do (gathering): first what is found here, completed, then what only sources know. Where an answer
+is cut (206), what sources tell beyond the cut waits for the next part as well.
+Does not: aggregate what sources tell, for figures cannot be put together: figures are those of what is held here, and
+the answer says so.
+Source: ETSI GS CIM 009 V1.9.1 clauses 5.7.3.4, 5.7.4.4, 6.3.17.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from shahar.model import access
+from shahar.model.context import Context
+from shahar.model.entity import Doc, Instance
+from shahar.model.pasts import merged_past, moment
+from shahar.model.query import Query
+from shahar.model.registration import Ask, Period
+from shahar.model.render import View
+from shahar.model.temporal import Span
+from shahar.services import temporal
+from shahar.services.federation import Federation, Missing
+from shahar.services.federation.questions import QUERY_PAST, RETRIEVE_PAST, Gathered, Question, gather
+from shahar.services.temporal import Answer, Asked, Past
+from shahar.values import instants
+from shahar.values.errors import NoTenant, NotFound, PeerSilent
+from shahar.values.instants import Instant
+from shahar.web.exchange import Request
+from shahar.web.ngsild.distribution import origin_of, warnings
+from shahar.web.ngsild.gathering import IDS_AT_ONCE
+
+Headers = list[tuple[bytes, bytes]]
+HERE_ALONE: Final = PeerSilent("figures are of what is held here; sources are not asked for theirs")
+
+
+async def retrieved_past(
+    request: Request, federation: Federation, entity_id: str, context: Context, view: View, asked: Asked
+) -> tuple[Answer, Headers]:
+    """One entity's evolution as it is known everywhere. Raises NotFound, and what the one source that has it fails
+    with."""
+    question = _question(request, RETRIEVE_PAST, Ask(ids=(entity_id,)), view, asked.span, entity_id)
+    here = _here(temporal.retrieve(request.parts.broker, request.tenant, entity_id, asked))
+    answer, found = await asyncio.gather(here, _gathered(request, federation, question, context, asked))
+    headers = warnings(federation, request, found.missing)
+    past = _together(answer.found[0] if answer.found else None, found, entity_id, asked, answer.cut)
+    if past is not None:
+        answer.found = [past]
+        return answer, headers
+    if found.looped is not None:
+        raise found.looped
+    if len(found.missing) == found.asked == 1 and found.proxied:
+        raise found.missing[0].problem
+    raise NotFound(f"entity {entity_id} does not exist, or has nothing of what was asked in that time", field="id")
+
+
+async def found_past(
+    request: Request, federation: Federation, context: Context, view: View, asked: Asked, query: Query,
+    here: Awaitable[Answer], limit: int, offset: int,
+) -> tuple[Answer, Headers]:  # fmt: skip
+    """A page of evolutions: `here` is the page of those found here, with their number in `total`."""
+    ask = Ask(ids=query.ids, id_pattern=query.id_pattern, types=query.types, geo=query.geo, scope=query.scope)
+    question = _question(request, QUERY_PAST, ask, view, asked.span)
+    answer, found = await asyncio.gather(_here(here), _gathered(request, federation, question, context, asked))
+    held = {past.doc["id"] for past in answer.found}
+    for place, past in enumerate(answer.found):
+        whole = _together(past, found, past.doc["id"], asked, answer.cut)
+        answer.found[place] = past if whole is None else whole
+    total = answer.total or 0
+    elsewhere = await _found_here(request, query, asked, [one for one in found.ids if one not in held])
+    alone = [one for one in found.ids if one not in held and one not in elsewhere]
+    first, last = max(0, offset - total), max(0, offset + limit - total)
+    behind = [_together(None, found, one, asked, answer.cut) for one in alone[first:last]]
+    answer.found += [past for past in behind if past is not None]
+    answer.more = answer.more or offset + limit < total + len(alone)
+    answer.total = total + len(alone)
+    return answer, warnings(federation, request, found.missing)
+
+
+def _question(
+    request: Request, operations: Sequence[str], ask: Ask, view: View, span: Span, entity_id: str = ""
+) -> Question:
+    wanted = view.attrs or view.pick - {"id", "type", "scope"}
+    period = Period(span.start, span.end, span.by or "observedAt") if span.start or span.end else None
+    ask = replace(ask, attrs=frozenset(wanted) or None, datasets=view.dataset, period=period)
+
+    def reads(kinds: Sequence[str]) -> bool:
+        return access.may(request.actor, access.Target("read", "temporal", request.tenant, tuple(kinds))).allowed
+
+    return Question(operations, ask, reads, entity_id, _told(span), past=True)
+
+
+def _told(span: Span) -> tuple[tuple[str, str], ...]:
+    """The span as the parameters of a temporal query; [start, end) of ours is told so that nothing within is missed."""
+    found: list[tuple[str, str]] = []
+    if span.start is not None and span.end is not None:
+        found += [("timerel", "between"), ("timeAt", instants.text(span.start)), ("endTimeAt", instants.text(span.end))]
+    elif span.start is not None:
+        found += [("timerel", "after"), ("timeAt", instants.text(span.start - 1))]
+    elif span.end is not None:
+        found += [("timerel", "before"), ("timeAt", instants.text(span.end))]
+    if span.by and found:
+        found.append(("timeproperty", span.by))
+    if span.last is not None:
+        found.append(("lastN", str(span.last)))
+    return tuple(found)
+
+
+async def _gathered(
+    request: Request, federation: Federation, question: Question, context: Context, asked: Asked
+) -> Gathered:
+    if asked.aggregation is None:
+        return await gather(federation, question, origin_of(request, context))
+    parts = federation.parts(question.operations[0], question.ask, origin_of(request, context))
+    return Gathered(missing=[Missing(share.registration.id, HERE_ALONE) for share in parts.asked])
+
+
+async def _here(answer: Awaitable[Answer]) -> Answer:
+    try:
+        return await answer
+    except (NotFound, NoTenant):
+        return Answer(total=0)
+
+
+async def _found_here(request: Request, query: Query, asked: Asked, ids: Sequence[str]) -> set[str]:
+    """Those of the ids that are found here, on another page."""
+    matched: set[str] = set()
+    for start in range(0, len(ids), IDS_AT_ONCE):
+        some = tuple(ids[start : start + IDS_AT_ONCE])
+        wanted, bare = replace(query, ids=some, id_pattern=None), replace(asked, seen=None, aggregation=None)
+        answer = await _here(temporal.find(request.parts.broker, request.tenant, wanted, bare, limit=len(some)))
+        matched |= {past.doc["id"] for past in answer.found}
+    return matched
+
+
+def _together(past: Past | None, found: Gathered, entity_id: str, asked: Asked, cut: Instant | None) -> Past | None:
+    """One evolution out of what was here and what sources know of it."""
+    equal = found.equal.get(entity_id, [])
+    if not equal and entity_id not in found.extra:
+        return past
+    own = [{**past.doc, "attrs": past.series}] if past is not None else []
+    span = asked.span
+    others = [_within(doc, span, cut) for doc in equal]
+    extra = [_within(doc, span, cut) for doc in found.extra.get(entity_id, ())]
+    whole = merged_past([*own, *others], extra, span.by, span.last)
+    if whole is None or not (past is not None or any(whole["attrs"].values())):
+        return past
+    shell = past.doc if past is not None else {"createdAt": 0, "modifiedAt": 0, **whole, "attrs": {}}
+    return Past({**shell, "type": whole["type"]}, whole["attrs"], past.figures if past is not None else [])
+
+
+def _within(doc: Doc, span: Span, cut: Instant | None) -> Doc:
+    """The part of a source's past that lies in the span, and in this part of the answer where it is cut."""
+    start, end = span.start, span.end
+    if cut is not None and span.last is not None:
+        start = cut
+    elif cut is not None:
+        end = cut + 1
+
+    def inside(one: Instance) -> bool:
+        at = moment(one, span.by)
+        return (start is None or at >= start) and (end is None or at < end)
+
+    return {**doc, "attrs": {iri: [one for one in series if inside(one)] for iri, series in doc["attrs"].items()}}

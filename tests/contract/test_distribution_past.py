@@ -1,0 +1,93 @@
+"""Histories that two brokers hold together (ETSI GS CIM 009 clauses 5.7.3, 5.7.4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.contract.test_distribution import E1, City, city, hanging, limited
+from tests.in_process import BASE
+
+__all__ = ["city"]
+pytestmark = pytest.mark.anyio
+
+OPERATIONS = ["retrieveTemporal", "queryTemporal"]
+ALL = "timerel=after&timeAt=2020-01-01T00:00:00Z"
+
+
+def at(day: int, value: Any) -> dict[str, Any]:
+    """An instance of a day."""
+    return {"type": "Property", "value": value, "observedAt": f"2026-01-{day:02}T00:00:00Z"}
+
+
+async def tell(where: Any, entity_id: str, *instances: dict[str, Any], kind: str = "Car") -> None:
+    """A history at one broker alone."""
+    body = {"id": entity_id, "type": kind, "speed": list(instances)}
+    answer = await where.post(f"{BASE}/temporal/entities?local=true", json=body)
+    assert answer.status_code == 201, answer.text
+
+
+def speeds(entity: dict[str, Any]) -> list[Any]:
+    """The values of an evolution."""
+    listed = entity["speed"] if isinstance(entity["speed"], list) else [entity["speed"]]
+    return [one["value"] for one in listed]
+
+
+async def test_an_evolution_is_one_however_many_hold_it(city: City) -> None:
+    await tell(city.here, E1, at(1, 1), at(3, 3))
+    await tell(city.there, E1, at(2, 2), at(4, 4))
+    await city.register(operations=OPERATIONS)
+    assert speeds((await city.get(f"/temporal/entities/{E1}")).json()) == [1, 2, 3, 4]
+    assert speeds((await city.get(f"/temporal/entities/{E1}?lastN=2")).json()) == [3, 4]
+    assert speeds((await city.get(f"/temporal/entities/{E1}?local=true")).json()) == [1, 3]
+    [found] = (await city.get(f"/temporal/entities?type=Car&{ALL}")).json()
+    assert speeds(found) == [1, 2, 3, 4]
+    between = "timerel=between&timeAt=2026-01-02T00:00:00Z&endTimeAt=2026-01-03T12:00:00Z"
+    [some] = (await city.get(f"/temporal/entities?type=Car&{between}")).json()
+    assert speeds(some) == [2, 3]
+
+
+async def test_pages_of_evolutions_fit_together(city: City) -> None:
+    for number in range(3):
+        await tell(city.here, f"urn:ngsi-ld:Car:h{number}", at(1, number))
+        await tell(city.there, f"urn:ngsi-ld:Car:t{number}", at(1, number))
+    await tell(city.there, "urn:ngsi-ld:Car:h2", at(2, 9))
+    await city.register(operations=OPERATIONS)
+    seen: list[str] = []
+    for offset in (0, 2, 4):
+        answer = await city.get(f"/temporal/entities?type=Car&{ALL}&limit=2&offset={offset}&count=true")
+        assert answer.headers["ngsild-results-count"] == "6"
+        seen += [one["id"] for one in answer.json()]
+        assert ('rel="next"' in answer.headers.get("link", "")) == (offset < 4)
+    assert len(seen) == len(set(seen)) == 6
+
+
+async def test_a_source_that_hangs_is_missing_from_the_past_and_named(city: City) -> None:
+    await tell(city.here, E1, at(1, 1))
+    city.door.hosts["slow"] = hanging
+    slow = await city.register("slow", operations=OPERATIONS, management={"timeout": 50})
+    for path in (f"/temporal/entities/{E1}", f"/temporal/entities?type=Car&{ALL}"):
+        answer = await city.get(path)
+        assert answer.status_code == 200
+        assert slow in answer.headers["ngsild-warning"]
+
+
+async def test_the_past_from_elsewhere_is_shown_to_those_who_may_read_its_type(city: City) -> None:
+    await tell(city.there, "urn:ngsi-ld:Bus:1", at(1, 1), kind="Bus")
+    await city.register(operations=OPERATIONS, information=[{"entities": [{"type": "Bus"}]}])
+    assert speeds((await city.get("/temporal/entities/urn:ngsi-ld:Bus:1")).json()) == [1]
+    who = await limited(city, "Car")
+    assert (await city.here.get(f"{BASE}/temporal/entities/urn:ngsi-ld:Bus:1", headers=who)).status_code in {403, 404}
+    found = await city.here.get(f"{BASE}/temporal/entities?type=Bus&{ALL}", headers=who)
+    assert found.status_code == 403 or found.json() == []
+
+
+async def test_figures_are_of_what_is_held_here_and_say_so(city: City) -> None:
+    await tell(city.here, E1, at(1, 1), at(1, 1))
+    await city.register(operations=OPERATIONS)
+    asked = f"/temporal/entities/{E1}?{ALL}&options=aggregatedValues&aggrMethods=max&aggrPeriodDuration=P1Y"
+    answer = await city.get(asked)
+    assert answer.status_code == 200, answer.text
+    assert "what is held here" in answer.headers["ngsild-warning"]
+    assert city.door.asked == []
