@@ -2,7 +2,7 @@
 without a server.
 
 Promises: everything below HTTP is real; no socket is opened.
-Does not: serve pages, subscriptions or devices (`running.py` does).
+Does not: serve pages, subscriptions or devices, send notifications (`running.py` does).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from shahar.services.broker import Broker
 from shahar.services.contexts import Contexts, Fetch
 from shahar.services.federation import Federation
 from shahar.services.identity import Identity
+from shahar.services.registration_subscriptions import RegistrationSubscriptions
 from shahar.services.registrations import Registrations
 from shahar.store.db import Database
 from shahar.values.instants import SECOND
@@ -50,16 +51,17 @@ async def asking(
     identity = Identity(db)
     await identity.load(NOW)
     none = cast("Any", None)
-    contexts, registrations = Contexts(db, fetch), Registrations(db, lambda: NOW)
+    broker, contexts, registrations = Broker(db), Contexts(db, fetch), Registrations(db, lambda: NOW)
     parts = Parts(
         now=lambda: NOW,
         wall=lambda: NOW,
-        broker=Broker(db),
+        broker=broker,
         contexts=contexts,
         identity=identity,
         accounts=accounts,
         subscriptions=none,
         registrations=registrations,
+        registration_subscriptions=RegistrationSubscriptions(db, broker, none, contexts.get, lambda: NOW),
         devices=none,
         runner=none,
         picture=none,

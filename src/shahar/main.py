@@ -51,6 +51,7 @@ from shahar.services.deliveries import Senders
 from shahar.services.devices import Devices
 from shahar.services.federation import Federation
 from shahar.services.identity import Identity
+from shahar.services.registration_subscriptions import RegistrationSubscriptions
 from shahar.services.registrations import Registrations
 from shahar.services.runner import Runner
 from shahar.services.subscriptions import Subscriptions
@@ -160,12 +161,18 @@ async def house(
         send = Senders({"http": webhooks, "https": webhooks, "mqtt": notices, "mqtts": notices})
         rights = partial(_rights, accounts)
         subscriptions = Subscriptions(db, broker, send, contexts.get, scene.now, contexts.imply, rights)
-        runner = Runner(db, scene.now, [subscriptions])
+        followers = RegistrationSubscriptions(
+            db, broker, send, contexts.get, scene.now, partial(_rights, accounts, resource="registrations")
+        )
+        subscriptions.dead_letters.join(followers.dead_letters)
+        runner = Runner(db, scene.now, [subscriptions, followers])
         transience = Transience(broker, scene.now)
         await subscriptions.start()
+        await followers.start()
         await runner.start()
         await transience.start()
         stack.push_async_callback(runner.stop)
+        stack.push_async_callback(followers.stop)
         stack.push_async_callback(subscriptions.stop)
         stack.push_async_callback(transience.stop)
         consumer, counts = await _mqtt(settings, devices, scene.now, stack)
@@ -180,6 +187,7 @@ async def house(
             accounts,
             subscriptions,
             registrations,
+            followers,
             devices,
             runner,
             picture,
@@ -194,9 +202,11 @@ def _base(settings: Settings) -> str:
     return settings.public_url.rstrip("/") or f"http://{_reachable(settings.host)}:{settings.port}"
 
 
-async def _rights(accounts: Accounts, owner: str, tenant: str) -> tuple[frozenset[str] | None, float | None]:
+async def _rights(
+    accounts: Accounts, owner: str, tenant: str, resource: str = "entities"
+) -> tuple[frozenset[str] | None, float | None]:
     """What an owner of subscriptions may read (services/owners.Rights), by the wall's clock."""
-    types, ends_at = await accounts.reads(owner, tenant, wall())
+    types, ends_at = await accounts.reads(owner, tenant, wall(), resource)
     return None if types is None else frozenset(types), None if ends_at >= NEVER else (ends_at - wall()) / SECOND
 
 

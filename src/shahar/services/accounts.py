@@ -179,13 +179,15 @@ class Accounts:
             return self._local_actor(digest, peer)
         return (await self._find(credential, digest, at)).actor
 
-    async def reads(self, actor_id: str, tenant: str, at: Instant) -> tuple[tuple[str, ...] | None, Instant]:
-        """The types of entities that the actor of this id may read in a tenant now (access.readable_types), and when
+    async def reads(
+        self, actor_id: str, tenant: str, at: Instant, resource: str = "entities"
+    ) -> tuple[tuple[str, ...] | None, Instant]:
+        """The types of which the actor of this id may read `resource` in a tenant now (access.readable_types), and when
         that ends. Who is not there any more reads nothing."""
         if self._open or actor_id in (LOCAL.id, HOUSE.id):
             return None, NEVER
         if actor_id == self._nobody.id:
-            return readable_types(self._nobody, "entities", tenant), NEVER
+            return readable_types(self._nobody, resource, tenant), NEVER
         kind, _, key = actor_id.partition(":")
         if kind not in ("person", "key"):
             return (), NEVER
@@ -193,7 +195,7 @@ class Accounts:
         ends_at = NEVER if doc is None else doc.get("ends_at", NEVER)
         if doc is None or at >= ends_at:
             return (), NEVER
-        return readable_types(_actor_of(Place(kind, home_of(key), key), doc), "entities", tenant), ends_at
+        return readable_types(_actor_of(Place(kind, home_of(key), key), doc), resource, tenant), ends_at
 
     async def verify_device(self, device: str, secret: str, at: Instant) -> Actor:
         """The device's actor when the key is this device's own (a broker asks at sign-in); else Unauthenticated."""

@@ -11,6 +11,7 @@ Does not: try by itself; send to an endpoint of a subscription that is gone, or 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any, Final
 
@@ -32,10 +33,15 @@ KIND: Final = "dead_letter"
 class DeadLetters:
     """The letters of every tenant; `lanes` are those that are there now, by which they are sent again."""
 
-    def __init__(self, db: Database, out: Deliveries, lanes: dict[Key, Lane]) -> None:
+    def __init__(self, db: Database, out: Deliveries, lanes: Mapping[Key, Lane]) -> None:
         self._db = db
         self._out = out
         self._lanes = lanes
+        self._others: list[DeadLetters] = []
+
+    def join(self, other: DeadLetters) -> None:
+        """Let letters be sent again whose subscriptions are the other's: all are kept together."""
+        self._others.append(other)
 
     async def page(self, tenant: str, after: str, limit: int, *, by: Actor) -> list[dict[str, Any]]:
         """Letters of a tenant, oldest first: {id, subscription, notification, at, why, body}; `after`: the last id
@@ -47,7 +53,8 @@ class DeadLetters:
         """Send a letter again; it is gone when the endpoint took it. NotFound, Conflict, Refused, PeerFailed."""
         demand(by, Target("admin", "subscriptions", tenant))
         doc = await self._db.read(lambda tx: _get(tx, tenant, letter_id))
-        lane = self._lanes.get((tenant, doc["subscription"]))
+        holder = next((one for one in (self, *self._others) if (tenant, doc["subscription"]) in one._lanes), self)
+        lane = holder._lanes.get((tenant, doc["subscription"]))
         if lane is None:
             raise Conflict("the subscription of the letter is gone", field="id")
         if doc["body"] is None:
@@ -55,7 +62,7 @@ class DeadLetters:
         if not all(lane.may_show(types) for types in doc["types"]):
             raise Conflict("whoever subscribed may not read this any more", field="id")
         await self._db.write(lambda tx: _audit(tx, tenant, letter_id, "dead_letter.sent", at, by))
-        await self._out.again(lane, doc["body"].encode())
+        await holder._out.again(lane, doc["body"].encode())
         await self._db.write(lambda tx: _drop(tx, tenant, letter_id, at))
 
     async def drop(self, tenant: str, letter_id: str, at: Instant, *, by: Actor) -> None:

@@ -364,11 +364,10 @@ def _save(tx: Tx, states: Sequence[tuple[Key, dict[str, Any]]], at: Instant) -> 
 
 
 def _told(old: Record | None, new: Record | None) -> str:
-    """What the journal tells of a change: the registration before and after it, without contextSourceInfo."""
-    return orjson.dumps({"old": _without_info(old), "new": _without_info(new)}).decode()
+    """What the journal tells of a change: the registration before and after it."""
+    return orjson.dumps({"old": old and without_info(old), "new": new and without_info(new)}).decode()
 
 
-def _without_info(record: Record | None) -> Record | None:
-    if record is None:
-        return None
+def without_info(record: Record) -> Record:
+    """The record without its contextSourceInfo, which leaves this room in no other way than to the source."""
     return record | {"body": {name: value for name, value in record["body"].items() if name != "contextSourceInfo"}}

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from shahar.services.devices import Devices
     from shahar.services.federation import Federation
     from shahar.services.identity import Identity
+    from shahar.services.registration_subscriptions import RegistrationSubscriptions
     from shahar.services.registrations import Registrations
     from shahar.services.runner import Runner
     from shahar.services.subscriptions import Subscriptions
@@ -53,6 +54,7 @@ class Parts:
     accounts: Accounts
     subscriptions: Subscriptions
     registrations: Registrations
+    registration_subscriptions: RegistrationSubscriptions
     devices: Devices
     runner: Runner
     picture: Picture

@@ -26,6 +26,7 @@ from shahar.web.ngsild import (
     instances,
     purge,
     queries,
+    registration_subscriptions,
     registrations,
     subscriptions,
     temporal,
@@ -62,6 +63,7 @@ _CONTEXTS: Final = f"{ROOT}/jsonldContexts"
 _INSTANCE: Final = f"{_TEMPORAL}/{{}}/attrs/{{}}/{{}}"
 _OPERATIONS: Final = f"{ROOT}/entityOperations"
 _SOURCES: Final = f"{ROOT}/csourceRegistrations"
+_FOLLOWERS: Final = f"{ROOT}/csourceSubscriptions"
 
 HOT: Final[tuple[Route, ...]] = (
     Route("POST", f"{ROOT}/entities", entities.create, "write", "entities", typed=True),
@@ -110,13 +112,14 @@ HOT: Final[tuple[Route, ...]] = (
     Route("GET", f"{_SOURCES}/{{}}", registrations.retrieve, "read", "registrations", typed=True),
     Route("PATCH", f"{_SOURCES}/{{}}", registrations.update, "write", "registrations", typed=True),
     Route("DELETE", f"{_SOURCES}/{{}}", registrations.delete, "write", "registrations", typed=True),
+    Route("POST", _FOLLOWERS, registration_subscriptions.create, "write", "subscriptions"),
+    Route("GET", _FOLLOWERS, registration_subscriptions.find, "read", "subscriptions"),
+    Route("GET", f"{_FOLLOWERS}/{{}}", registration_subscriptions.retrieve, "read", "subscriptions"),
+    Route("PATCH", f"{_FOLLOWERS}/{{}}", registration_subscriptions.update, "write", "subscriptions"),
+    Route("DELETE", f"{_FOLLOWERS}/{{}}", registration_subscriptions.delete, "write", "subscriptions"),
     *(
         Route(method, f"{ROOT}/{path}", later, "write" if method != "GET" else "read", resource)
-        for resource, path, methods in (
-            ("registrations", "csourceSubscriptions", ("GET", "POST")),
-            ("registrations", "csourceSubscriptions/{}", ("GET", "PATCH", "DELETE")),
-            ("entities", "entityMaps/{}", ("GET", "PATCH", "DELETE")),
-        )
+        for resource, path, methods in (("entities", "entityMaps/{}", ("GET", "PATCH", "DELETE")),)
         for method in methods
     ),
     Route("POST", "/intake/{}", intake.receive, "write", "intake", typed=True, body_bytes=INTAKE_BYTES),

@@ -79,6 +79,8 @@ def _source(request: Request, body: Any) -> Any:
 def body_of(request: Request, *, patch: bool = False) -> Any:
     """The JSON body, after its media type was checked. `patch`: merge-patch+json is welcome too."""
     kind = request.media_type
+    if not kind:
+        request.json()  # what is no JSON is told so first (official case 039_05)
     if kind not in {JSON, LD_JSON} and not (patch and kind == MERGE_JSON):
         raise WrongMediaType(
             f"a body of type {kind or 'unknown'!r:.80} is not read here",
