@@ -293,7 +293,7 @@ class _Known:
             rows.document(self.tx, self.tenant, self.id, self.held, self.doc, applied, None, at)
         types = applied.doc["type"] if applied.doc else self.doc["type"] if self.doc else []
         kind = "entity.deleted" if lives and applied.doc is None else "entity.updated"
-        before = previous.told(self.tx, self.tenant, self.doc, applied.set)
+        before = previous.told(self.tx, self.tenant, self.doc, applied.set, ends=applied.doc is None)
         what = rows.account(types, applied, texts(applied.set).attrs, before)
         journal.append(self.tx, self.tenant, at, kind, self.id, what)
 

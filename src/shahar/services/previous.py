@@ -31,15 +31,21 @@ def note(tx: Tx, tenant: int, subscription_id: str, shows: bool, at: Instant) ->
     tx.memory.pop(_place(tenant), None)
 
 
-def told(tx: Tx, tenant: int, old: Doc | None, put: Iterable[tuple[str, Instance]]) -> dict[str, Any]:
+def told(
+    tx: Tx, tenant: int, old: Doc | None, put: Iterable[tuple[str, Instance]], *, ends: bool = False
+) -> dict[str, Any]:
     """The members that the journal's row gets besides: "same", "renewed", "was" (model/subscription/match.Told).
 
-    `put`: the instances that were set in the entity that was `old`; not looked at unless somebody asks.
+    `put`: the instances that were set in the entity that was `old`; not looked at unless somebody asks. `ends`: the
+    entity was deleted; then its own stamps and scopes are told ("shell"), for its row may be erased before anybody
+    reads of it.
     """
     wanted, showing = _asked(tx, tenant)
     if not wanted or old is None:
         return {}
     found: dict[str, Any] = {}
+    if ends:
+        found["shell"] = {name: old[name] for name in ("createdAt", "modifiedAt", "scope") if name in old}
     for iri, one in put:
         was = _before(old, iri, one)
         if was is None:

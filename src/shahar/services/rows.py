@@ -56,7 +56,7 @@ def write(
         kind = "entity.deleted" if applied.doc is None else "entity.created" if applied.created else "entity.updated"
         types = applied.doc["type"] if applied.doc else old["type"] if old else []
         put = applied.set if told is None else ((iri, orjson.loads(text)) for iri, _, _, text in told.lines)
-        before = previous.told(tx, tenant, old, put)
+        before = previous.told(tx, tenant, old, put, ends=applied.doc is None)
         journal.append(tx, tenant, at, kind, entity_id, account(types, applied, shared.attrs, before))
 
 

@@ -34,7 +34,7 @@ class Told(Protocol):
     {"types": [IRI], "set": {IRI: [instance]}, "gone": [[IRI, datasetId, old instance?]], "late": {...}}, and where
     somebody asks for it "was": [[IRI, datasetId, the instance that one of `set` took the place of]], "same": [[IRI,
     datasetId]], instances of `set` that differ in nothing from before, and "renewed", those that are new of a name
-    and dataset that the entity had before."""
+    and dataset that the entity had before; of a deleted entity "shell": its own instants and scopes."""
 
     @property
     def at(self) -> Instant: ...
@@ -151,7 +151,7 @@ def laid_over(told: Told, present: Doc | None) -> Doc:
     what = told.what
     shell = present if present is not None and "deletedAt" in present else None
     if told.kind == "entity.deleted":
-        kept = shell or {"type": []}
+        kept = shell or {"type": [], **what.get("shell", {})}
         return {**kept, "id": told.key, "type": what["types"] or kept["type"], "attrs": {}, "deletedAt": told.at}
     if present is None or shell is not None:
         base = {key: value for key, value in (shell or {}).items() if key != "deletedAt"}
