@@ -105,8 +105,11 @@ def update(tx: Tx, tenant: str, subscription_id: str, change: Callable[[Record],
 
 
 def _write(tx: Tx, number: int, record: Record, at: Instant) -> None:
-    """Keep a subscription; its row in the journal tells what matches it at this moment."""
-    found = matching(tx, number, model.compiled(record), at)
+    """Keep a subscription; its row in the journal tells what matches it at this moment, nothing while it rests: whoever
+    reads the row may know the subscription only as it was made later.
+    """
+    runs = subscription_model.status(record, at) == "active"
+    found = matching(tx, number, model.compiled(record), at) if runs else []
     records.put(tx, KIND, number, record["id"], record, at, what=orjson.dumps({"matching": found}).decode())
 
 
