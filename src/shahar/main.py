@@ -55,7 +55,7 @@ from shahar.values.errors import Invalid, NotFound, ShaharError, Unavailable
 from shahar.values.instants import Instant
 from shahar.web import accounts as account_pages
 from shahar.web import devices as device_pages
-from shahar.web import docs, figures, operations, resident
+from shahar.web import docs, figures, openapi, operations, resident
 from shahar.web.application import Application, Table, pages
 from shahar.web.connection import counting
 from shahar.web.exchange import Parts
@@ -63,6 +63,14 @@ from shahar.web.picture import Picture
 from shahar.web.rates import Rates
 
 STATIC: Final = Path(__file__).parent / "web" / "static"
+TABLES: Final[tuple[Table, ...]] = (
+    account_pages.ROUTES,
+    device_pages.ROUTES,
+    operations.ROUTES,
+    resident.ROUTES,
+    docs.ROUTES,
+    openapi.ROUTES,
+)
 STOP_S: Final = 3
 SWEEP_S: Final = 3_600
 DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -236,15 +244,8 @@ async def run(settings: Settings, scene: Scene) -> None:
         def ready() -> Mapping[str, bool]:
             return {"store": db.running()} | ({"mqtt": consumer.running()} if consumer else {})
 
-        tables: tuple[Table, ...] = (
-            account_pages.ROUTES,
-            device_pages.ROUTES,
-            operations.ROUTES,
-            resident.ROUTES,
-            docs.ROUTES,
-        )
         folders = {"/ops/static": STATIC / "ops", "/ops/map": STATIC / "map"}
-        application = Application(parts, pages(tables, folders, registry, ready), registry, Rates())
+        application = Application(parts, pages(TABLES, folders, registry, ready), registry, Rates())
         server = _server(application, parts.picture.close)
         async with AsyncExitStack() as play:
             if scene.play is not None:
