@@ -31,8 +31,8 @@ wheel: .dev ## build the package, with the browser part in it, into dist/
 	@py=$(PY) && "$$py" -m scripts.ui build && .venv/bin/python -m hatchling build -t wheel
 
 clean: ## remove what the commands have made
-	@rm -rf .venv .venv-lock .cache dist ui/node_modules src/shahar/web/static/ops
+	@rm -rf .venv .venv-client .venv-lock .cache dist ui/node_modules src/shahar/web/static/ops
 
 .PHONY: .dev
 .dev:
-	@py=$(PY) && "$$py" -m scripts.install dev
+	@py=$(PY) && "$$py" -m scripts.install dev client

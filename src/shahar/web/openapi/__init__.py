@@ -93,9 +93,10 @@ def _operation(one: Operation) -> dict[str, Any]:
     parameters += [{"$ref": f"#/components/parameters/header-{key}"} for key in one.headers]
     if standard:
         parameters.append({"$ref": "#/components/parameters/header-tenant"})
+    waits = (one.method, one.path) in _not_carried()
     told: dict[str, Any] = {
         "operationId": one.id,
-        "summary": one.summary,
+        "summary": f"{one.summary} (not carried yet)" if waits else one.summary,
         "tags": [one.tag],
         "parameters": parameters,
         "responses": {str(status): _answer(status, answer) for status, answer in sorted(one.answers.items())}
@@ -112,11 +113,10 @@ def _failures(one: Operation, standard: bool) -> list[int]:
     """The statuses of the problems that the operation may answer."""
     found = {*_ALWAYS, *one.fails}
     if standard:
-        found.add(errors.NotFound)  # no such tenant
+        found |= {errors.NotFound, errors.NotCarried}  # no such tenant; a parameter or member that is not carried yet
         found |= {errors.ContextUnavailable} if "link" in one.headers else set()
         found |= {errors.WrongMediaType} if one.body is not None else set()
         found |= {errors.NotAcceptable} if one.method == "GET" or 200 in one.answers else set()
-        found |= {errors.NotCarried} if (one.method, one.path) in _not_carried() else set()
     if one.public:
         found -= {errors.Unauthenticated, errors.Forbidden}
     return sorted({status_of(kind()) for kind in found})

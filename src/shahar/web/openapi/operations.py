@@ -218,8 +218,8 @@ def _past() -> list[Operation]:
     one, attrs = f"{every}/{{entityId}}", f"{every}/{{entityId}}/attrs"
     attr, instance = f"{attrs}/{{attrId}}", f"{attrs}/{{attrId}}/{{instanceId}}"
     view = ("options:temporal", "format:temporal", "datasetId", "attrs", "pick", "omit", "lang", *_TIME)
-    answer = Answer("EntityTemporal", (JSON, LD_JSON))
-    page = Answer("EntityTemporal", (JSON, LD_JSON), many=True, headers=_PAGE_TOLD)
+    answer = Answer("EvolutionShown", (JSON, LD_JSON))
+    page = Answer("EvolutionShown", (JSON, LD_JSON), many=True, headers=_PAGE_TOLD)
     asked = ("link", "prefer")
     told = Body("EntityTemporal", _PAST)
     return [

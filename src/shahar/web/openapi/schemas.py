@@ -8,10 +8,16 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from shahar.values.bounds import ID_CHARS, NAME_CHARS
+
 Schema = dict[str, Any]
 
-URI: Final[Schema] = {"type": "string", "pattern": r"^[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9:._/-]+$", "maxLength": 200}
-TYPE_NAME: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_:/.-]*$", "maxLength": 200}
+URI: Final[Schema] = {
+    "type": "string",
+    "pattern": r'^[A-Za-z][A-Za-z0-9+.-]*:[^\s<>"{}|\\^`]+$',
+    "maxLength": ID_CHARS,
+}
+TYPE_NAME: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_:/.-]*$", "maxLength": NAME_CHARS}
 MOMENT: Final[Schema] = {"type": "string", "format": "date-time"}
 TEXT: Final[Schema] = {"type": "string", "minLength": 1}
 NUMBER: Final[Schema] = {"type": "number"}
@@ -181,13 +187,14 @@ SCHEMAS: Final[dict[str, Schema]] = {
         "description": "an entity in the form that was asked for: normalised, concise or simplified",
     },
     "Feature": record(
-        ("type", "properties"), id=URI, type={"const": "Feature"}, geometry={}, properties={"type": "object"}
+        ("type", "properties"), id=TEXT, type={"const": "Feature"}, geometry={}, properties={"type": "object"}
     ),
     "FeatureCollection": record(
         ("type", "features"), type={"const": "FeatureCollection"}, features=listed(ref("Feature"))
     ),
     "EntityTemporal": record(("id",), extra=True, id=URI, type=ref("Types"), **{"@context": ref("Context")})
     | {"description": "an entity whose attributes are lists of instances over time"},
+    "EvolutionShown": {"type": "object", "description": "the past of an entity, in the form that was asked for"},
     "EntityTemporalFragment": {
         "type": "object",
         "minProperties": 1,
@@ -206,10 +213,10 @@ SCHEMAS: Final[dict[str, Schema]] = {
     ),
     "Subscription": record(("type", "notification"), **_SUBSCRIPTION, **{"@context": ref("Context")}),
     "SubscriptionFragment": record((), **_SUBSCRIPTION, **{"@context": ref("Context")}) | {"minProperties": 1},
-    "SubscriptionShown": record(("id", "type", "notification"), id=URI, type={"const": "Subscription"}, status=TEXT),
+    "SubscriptionShown": record(("id", "type", "notification"), id=TEXT, type={"const": "Subscription"}, status=TEXT),
     "Registration": record(("type", "information", "endpoint"), **_REGISTRATION, **{"@context": ref("Context")}),
     "RegistrationFragment": record((), **_REGISTRATION, **{"@context": ref("Context")}) | {"minProperties": 1},
-    "RegistrationShown": record(("id", "type"), id=URI, type={"const": "ContextSourceRegistration"}),
+    "RegistrationShown": record(("id", "type"), id=TEXT, type={"const": "ContextSourceRegistration"}),
     "UpdateResult": record(
         ("updated", "notUpdated"),
         updated=_NAMES,
