@@ -20,7 +20,7 @@ from starlette.responses import Response
 from shahar import __version__
 from shahar.model.access import Act
 from shahar.values import errors
-from shahar.web.openapi.operations import EXAMPLES, GEO_JSON, ROOT, Answer, Body, Operation
+from shahar.web.openapi.operations import EXAMPLES, GEO_JSON, JSON, ROOT, Answer, Body, Operation
 from shahar.web.openapi.operations import OPERATIONS as OPERATIONS
 from shahar.web.openapi.parameters import HEADERS, QUERY
 from shahar.web.openapi.schemas import SCHEMAS, Schema, listed, ref
@@ -36,6 +36,7 @@ _FAILURES: Final[dict[type[errors.ShaharError], str]] = {
     errors.Exists: "it exists already, or the present state does not allow it",
     errors.TooLarge: "more than its bound",
     errors.WrongMediaType: "a body of a media type that is not read here",
+    errors.NotSupported: "the standard has it, and it is not done for this thing",
     errors.TooFast: "more requests than the rate allows",
     errors.Broken: "a fault of this server",
     errors.NotCarried: "the standard has it and it is not carried yet",
@@ -51,6 +52,9 @@ _ALWAYS: Final = (
     errors.Broken,
     errors.Unavailable,
 )
+STANDARD: Final = "ngsi-ld"
+OURS: Final = "shahar"
+"""Two families of problems: those of the standard are told as application/json (clause 5.5.3)."""
 _HEADERS: Final[dict[str, dict[str, Any]]] = {
     "location": {"Location": {"schema": {"type": "string"}, "description": "the address of what was made"}},
     "count": {"NGSILD-Results-Count": {"schema": {"type": "integer"}, "description": "how many there are, if asked"}},
@@ -74,7 +78,11 @@ def document() -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": SCHEMAS,
-            "responses": {str(status_of(kind())): _problem(text) for kind, text in _FAILURES.items()},
+            "responses": {
+                f"{family}-{status_of(kind())}": _problem(text, media)
+                for family, media in ((STANDARD, JSON), (OURS, PROBLEM_JSON))
+                for kind, text in _FAILURES.items()
+            },
             "parameters": {"header-" + key: header for key, header in HEADERS.items()},
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
@@ -100,7 +108,10 @@ def _operation(one: Operation) -> dict[str, Any]:
         "tags": [one.tag],
         "parameters": parameters,
         "responses": {str(status): _answer(status, answer) for status, answer in sorted(one.answers.items())}
-        | {str(status): {"$ref": f"#/components/responses/{status}"} for status in _failures(one, standard)},
+        | {
+            str(status): {"$ref": f"#/components/responses/{STANDARD if standard else OURS}-{status}"}
+            for status in _failures(one, standard)
+        },
     }
     if one.body is not None:
         told["requestBody"] = _body(one.body)
@@ -166,14 +177,15 @@ def _schema_of(answer: Answer, media: str) -> Schema:
 _SAID: Final = {
     200: "what was asked for",
     201: "made",
+    203: "what was asked for, as the version of the standard that Prefer names has it",
     204: "done",
     206: "a part of what was asked for; Content-Range says which",
     207: "a part was done; the body says what was not, and why",
 }
 
 
-def _problem(text: str) -> dict[str, Any]:
-    return {"description": text, "content": {PROBLEM_JSON: {"schema": ref("Problem")}}}
+def _problem(text: str, media: str) -> dict[str, Any]:
+    return {"description": text, "content": {media: {"schema": ref("Problem")}}}
 
 
 # -- the address ------------------------------------------------------------------------------------------------------

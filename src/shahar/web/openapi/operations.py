@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from shahar.values.errors import Conflict, Exists, NotFound, ShaharError, Unavailable
+from shahar.values.errors import Conflict, Exists, NotFound, NotSupported, ShaharError, Unavailable
 
 JSON: Final = "application/json"
 LD_JSON: Final = "application/ld+json"
@@ -75,9 +75,10 @@ _SELECT: Final = (
     "id", "idPattern", "type", "q", "scopeQ", "expandValues", "jsonKeys", "georel", "geometry", "coordinates",
     "geoproperty",
 )  # fmt: skip
-_ORDER: Final = ("orderBy", "orderFrom", "orderGeometry")
+_ORDER: Final = ("orderBy", "orderFrom", "orderGeometry", "collation")
 _TIME: Final = ("timerel", "timeAt", "endTimeAt", "timeproperty", "lastN")
 _LINKED: Final = ("link",)
+_ASKED: Final = ("link", "prefer")
 
 ENTITY: Final = "urn:ngsi-ld:Sensor:example"
 INSTANCE: Final = "urn:ngsi-ld:Instance:example"
@@ -137,10 +138,9 @@ _CHANGE_BODY: Final = (JSON, LD_JSON, MERGE_JSON)
 def _entities() -> list[Operation]:
     entities, entity = f"{ROOT}/entities", f"{ROOT}/entities/{{entityId}}"
     attrs, attr, tag = f"{entity}/attrs", f"{entity}/attrs/{{attrId}}", "entities"
-    shown = {
-        200: Answer("EntityShown", (JSON, LD_JSON, GEO_JSON)),
-    }
-    page = {200: Answer("EntityShown", (JSON, LD_JSON, GEO_JSON), many=True, headers=_PAGE_TOLD)}
+    one = Answer("EntityShown", (JSON, LD_JSON, GEO_JSON))
+    some = Answer("EntityShown", (JSON, LD_JSON, GEO_JSON), many=True, headers=_PAGE_TOLD)
+    shown, page = {200: one, 203: one}, {200: some, 203: some}
     partly = DONE | {207: Answer("UpdateResult", (JSON,))}
     whole, part = Body("Entity", _ENTITY_EXAMPLE), Body("EntityFragment", _FRAGMENT)
     patch = Body("EntityFragment", _FRAGMENT, _CHANGE_BODY)
@@ -149,7 +149,7 @@ def _entities() -> list[Operation]:
                   _LINKED),
         Operation(
             "GET", entities, "queryEntities", "Find entities", tag, page,
-            (*_SELECT, *_JOIN, *_VIEW, *_ORDER, "geometryProperty", *_PAGE), headers=_LINKED,
+            (*_SELECT, *_JOIN, *_VIEW, *_ORDER, "geometryProperty", *_PAGE), headers=_ASKED,
         ),
         Operation(
             "DELETE", entities, "purgeEntities", "Delete what a question finds, or attributes of it", tag, DONE,
@@ -157,7 +157,7 @@ def _entities() -> list[Operation]:
         ),
         Operation(
             "GET", entity, "retrieveEntity", "Retrieve an entity", tag, shown,
-            (*_JOIN, *_VIEW, "geometryProperty", "type", "local"), headers=_LINKED, fails=(NotFound,),
+            (*_JOIN, *_VIEW, "geometryProperty", "type", "local"), headers=_ASKED, fails=(NotFound,),
         ),
         Operation(
             "PATCH", entity, "mergeEntity", "Merge a fragment into an entity", tag, DONE,
@@ -194,7 +194,8 @@ def _batches() -> list[Operation]:
     at, tag = f"{ROOT}/entityOperations", "batches"
     whole = Body("Entity", [_ENTITY_EXAMPLE], many=True)
     part = Body("Entity", [{"id": ENTITY, "type": "Sensor"} | _FRAGMENT], many=True)
-    page = {200: Answer("EntityShown", (JSON, LD_JSON, GEO_JSON), many=True, headers=("count",))}
+    some = Answer("EntityShown", (JSON, LD_JSON, GEO_JSON), many=True, headers=("count",))
+    page = {200: some, 203: some}
     query = ("expandValues", "jsonKeys", *_JOIN, *_VIEW, *_ORDER, "geometryProperty", *_PAGE)
     done = DONE | PARTLY
     return [
@@ -209,7 +210,7 @@ def _batches() -> list[Operation]:
         Operation("POST", f"{at}/delete", "deleteBatch", "Delete entities", tag, done, ("local",),
                   Body("Id", [ENTITY], many=True)),
         Operation("POST", f"{at}/query", "queryBatch", "Find entities by a body", tag, page, query,
-                  Body("Query", _QUERY), headers=_LINKED),
+                  Body("Query", _QUERY), headers=_ASKED),
     ]  # fmt: skip
 
 
@@ -220,15 +221,14 @@ def _past() -> list[Operation]:
     view = ("options:temporal", "format:temporal", "datasetId", "attrs", "pick", "omit", "lang", *_TIME)
     answer = Answer("EvolutionShown", (JSON, LD_JSON))
     page = Answer("EvolutionShown", (JSON, LD_JSON), many=True, headers=_PAGE_TOLD)
-    asked = ("link", "prefer")
     told = Body("EntityTemporal", _PAST)
     return [
         Operation("POST", every, "tellEvolution", "Tell an entity's past", tag, MADE | DONE, ("local",), told,
                   headers=_LINKED),
         Operation("GET", every, "queryEvolutions", "Find the past of entities", tag, {200: page, 206: page},
-                  (*_SELECT, *view, *_PAGE), headers=asked),
+                  (*_SELECT, *view, *_PAGE), headers=_ASKED),
         Operation("GET", one, "retrieveEvolution", "Retrieve the past of an entity", tag, {200: answer, 206: answer},
-                  (*view, "local"), fails=(NotFound,), headers=asked),
+                  (*view, "local"), fails=(NotFound,), headers=_ASKED),
         Operation("DELETE", one, "deleteEvolution", "Delete the past of an entity", tag, DONE, ("local",),
                   fails=(NotFound,)),
         Operation("POST", attrs, "appendEvolution", "Add to the past of an entity", tag, DONE, ("local",),
@@ -241,7 +241,7 @@ def _past() -> list[Operation]:
                   fails=(NotFound,), headers=_LINKED),
         Operation("POST", f"{ROOT}/temporal/entityOperations/query", "queryEvolutionsBatch",
                   "Find the past of entities by a body", tag, {200: page, 206: page}, (*view, *_PAGE),
-                  Body("Query", _TEMPORAL_QUERY), headers=asked),
+                  Body("Query", _TEMPORAL_QUERY), headers=_ASKED),
     ]  # fmt: skip
 
 
@@ -253,9 +253,9 @@ def _discovery() -> list[Operation]:
                          headers=_LINKED, **more)  # fmt: skip
 
     return [
-        get("types", "listTypes", "Which types of entities there are", "TypeList", ("details", "local")),
+        get("types", "listTypes", "Which types of entities there are", "TypesShown", ("details", "local")),
         get("types/{type}", "retrieveType", "What is known of a type", "TypeInfo", ("local",), fails=(NotFound,)),
-        get("attributes", "listAttributes", "Which attributes there are", "AttributeList", ("details", "local")),
+        get("attributes", "listAttributes", "Which attributes there are", "AttributesShown", ("details", "local")),
         get("attributes/{attrId}", "retrieveAttribute", "What is known of an attribute", "AttributeInfo", ("local",),
             fails=(NotFound,)),
         get("info/sourceIdentity", "retrieveIdentity", "Who this broker is", "SourceIdentity", ()),
@@ -298,9 +298,9 @@ def _contexts() -> list[Operation]:
         Operation("GET", every, "listContexts", "Which @contexts are kept", tag, {200: Answer("Contexts")},
                   ("details", "kind")),
         Operation("GET", one, "serveContext", "An @context, or what is known of it", tag, {200: Answer("Listing")},
-                  ("details",), fails=(NotFound,)),
+                  ("details",), fails=(NotFound, NotSupported)),
         Operation("DELETE", one, "deleteContext", "Delete an @context, or fetch it again", tag, DONE, ("reload",),
-                  fails=(NotFound,)),
+                  fails=(NotFound, NotSupported)),
     ]  # fmt: skip
 
 

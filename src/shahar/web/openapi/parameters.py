@@ -36,6 +36,7 @@ _FORM: Final = ("normalized", "concise", "simplified", "keyValues")
 _ROWS: Final[tuple[tuple[str, dict[str, Any], str, Any], ...]] = (
     ("after", _NAME, "The id of the last one that was seen.", "act"),
     ("attrs", _NAMES, "Attributes of which an entity must have one, and that are shown; separated by commas.", "pm25"),
+    ("collation", _NAME, "The language by whose order texts are sorted, with strengths as in RFC 6067.", "uz"),
     ("containedBy", _URIS, "Ids of entities that were met already and are not followed again.", "urn:ngsi-ld:Room:1"),
     ("coordinates", _NAME, "The coordinates of the reference geometry, as in GeoJSON.", "[13.4,52.5]"),
     ("count", _FLAG, "Whether NGSILD-Results-Count tells the number of all that was found.", "true"),
@@ -134,7 +135,9 @@ HEADERS: Final[dict[str, dict[str, Any]]] = {
     "prefer": {
         "name": "Prefer",
         "in": "header",
-        "schema": {"type": "string"},
-        "description": "RFC 7240; maxpagesize=N: about how many instances one answer holds.",
+        "schema": {"anyOf": [{"enum": ["ngsi-ld=1.3", "body=json", "maxpagesize=5"]}, {"type": "string"}]},
+        "description": "RFC 7240. ngsi-ld=1.3: the version of the standard that the caller understands; body=json:"
+        " GeoJSON without @context; maxpagesize=N: about how many instances of the past one answer holds.",
+        "example": "ngsi-ld=1.3",
     },
 }

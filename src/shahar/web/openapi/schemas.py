@@ -239,6 +239,8 @@ SCHEMAS: Final[dict[str, Schema]] = {
         numberOfHits=COUNT,
     ),
     "TypeList": record(("id", "type", "typeList"), id=URI, type={"const": "EntityTypeList"}, typeList=_NAMES),
+    "TypesShown": either(ref("TypeList"), listed(ref("TypeInfo"))),
+    "AttributesShown": either(ref("AttributeList"), listed(ref("AttributeInfo"))),
     "TypeInfo": record(("id", "type", "typeName"), id=TEXT, type=TEXT, typeName=TEXT),
     "AttributeList": record(
         ("id", "type", "attributeList"), id=URI, type={"const": "AttributeList"}, attributeList=_NAMES
