@@ -115,7 +115,9 @@ def example_of(one: Operation, **more: str) -> tuple[str, str, dict[str, Any]]:
     path = "/".join(
         quote(EXAMPLES[part[1:-1]], safe=":") if part.startswith("{") else part for part in one.path.split("/")
     )
-    params = {"timerel": "after", "timeAt": "2026-11-01T00:00:00Z"} if "timerel" in one.params else {}
+    params = (
+        {"timerel": "after", "timeAt": "2026-11-01T00:00:00Z"} if "timerel" in one.params and one.body is None else {}
+    )
     if {"type", "q"} <= set(one.params):
         params["type"] = "Sensor"
     body = {"content": json.dumps(one.body.example), "headers": {"content-type": JSON}} if one.body else {}

@@ -76,7 +76,7 @@ _SELECT: Final = (
     "geoproperty",
 )  # fmt: skip
 _ORDER: Final = ("orderBy", "orderFrom", "orderGeometry", "collation")
-_TIME: Final = ("timerel", "timeAt", "endTimeAt", "timeproperty", "lastN")
+_TIME: Final = ("timerel", "timeAt", "endTimeAt", "timeproperty", "lastN", "aggrMethods", "aggrPeriodDuration")
 _LINKED: Final = ("link",)
 _ASKED: Final = ("link", "prefer")
 
@@ -226,7 +226,7 @@ def _past() -> list[Operation]:
         Operation("POST", every, "tellEvolution", "Tell an entity's past", tag, MADE | DONE, ("local",), told,
                   headers=_LINKED),
         Operation("GET", every, "queryEvolutions", "Find the past of entities", tag, {200: page, 206: page},
-                  (*_SELECT, *view, *_PAGE), headers=_ASKED),
+                  (*_SELECT, *view, *_ORDER, *_PAGE), headers=_ASKED),
         Operation("GET", one, "retrieveEvolution", "Retrieve the past of an entity", tag, {200: answer, 206: answer},
                   (*view, "local"), fails=(NotFound,), headers=_ASKED),
         Operation("DELETE", one, "deleteEvolution", "Delete the past of an entity", tag, DONE, ("local",),
@@ -240,7 +240,8 @@ def _past() -> list[Operation]:
         Operation("DELETE", instance, "deleteInstance", "Delete an instance of the past", tag, DONE, ("local",),
                   fails=(NotFound,), headers=_LINKED),
         Operation("POST", f"{ROOT}/temporal/entityOperations/query", "queryEvolutionsBatch",
-                  "Find the past of entities by a body", tag, {200: page, 206: page}, (*view, *_PAGE),
+                  "Find the past of entities by a body", tag, {200: page, 206: page},
+                  ("expandValues", "jsonKeys", *view, *_ORDER, *_PAGE),
                   Body("Query", _TEMPORAL_QUERY), headers=_ASKED),
     ]  # fmt: skip
 

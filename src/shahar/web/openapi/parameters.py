@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from shahar.model.temporal import METHODS
 from shahar.values.bounds import PAGE_LIMIT, PAGE_OFFSET, PATTERN_CHARS, QUERY_CHARS
 
 _NAME: Final = {"type": "string", "minLength": 1}
@@ -35,6 +36,8 @@ _FORM: Final = ("normalized", "concise", "simplified", "keyValues")
 
 _ROWS: Final[tuple[tuple[str, dict[str, Any], str, Any], ...]] = (
     ("after", _NAME, "The id of the last one that was seen.", "act"),
+    ("aggrMethods", _some_of(*METHODS), "What is reckoned of each period, separated by commas.", "avg,max"),
+    ("aggrPeriodDuration", _NAME, "How long a period is, ISO 8601; PT0S: the whole time asked for.", "PT1H"),
     ("attrs", _NAMES, "Attributes of which an entity must have one, and that are shown; separated by commas.", "pm25"),
     ("collation", _NAME, "The language by whose order texts are sorted, with strengths as in RFC 6067.", "uz"),
     ("containedBy", _URIS, "Ids of entities that were met already and are not followed again.", "urn:ngsi-ld:Room:1"),
