@@ -26,8 +26,8 @@ def fill(old: City) -> None:
             reading = {"value": power, "unitCode": "WTT", "observedAt": f"2026-11-22T{hour}:00:00Z"}
             lamp = {"id": f"urn:ngsi-ld:Lamp:{number}", "type": "Lamp", "power": reading}
             assert old.call("POST", "/ngsi-ld/v1/entityOperations/upsert", [lamp]).status in {201, 204}
-    follow = {"type": "Subscription", "entities": [{"type": "Lamp"}]}
-    follow["notification"] = {"endpoint": {"uri": "https://example.org/told"}}  # type: ignore[assignment] # any JSON
+    told = {"endpoint": {"uri": "https://example.org/told"}}
+    follow = {"type": "Subscription", "entities": [{"type": "Lamp"}], "notification": told}
     assert old.call("POST", SUBSCRIPTIONS, follow).status == 201
 
 
