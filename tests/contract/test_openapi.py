@@ -19,7 +19,7 @@ from shahar.web import problem
 from shahar.web.application import pages
 from shahar.web.exchange import Params
 from shahar.web.openapi import OPERATIONS, bare, document
-from shahar.web.openapi.operations import EXAMPLES, JSON, Operation
+from shahar.web.openapi.operations import EXAMPLES, JSON, ROOT, Operation
 from shahar.web.openapi.parameters import QUERY
 from shahar.web.openapi.schemas import SCHEMAS
 from shahar.web.routes import HOT, later
@@ -139,6 +139,17 @@ async def test_each_operation_takes_the_parameters_that_the_document_names(tmp_p
             if taken.names != named:
                 wrong.append((one.id, "not named", taken.names - named, "not taken", named - taken.names))
     assert not wrong
+
+
+async def test_a_parameter_that_nobody_knows_is_named_before_what_is_missing(tmp_path: Path) -> None:
+    """Clause 6.3.20, which the official cases ask of questions for everything too."""
+    async with asking_all(tmp_path) as client:
+        for one in (one for one in CARRIED if one.path.startswith(ROOT)):
+            method, path, rest = example_of(one)
+            answer = await client.request(method, path, **(rest | {"params": {"nonsense": "1"}}))
+            told = answer.json()
+            assert (answer.status_code, told["type"].rpartition("/")[2]) == (400, "InvalidRequest"), (one.id, told)
+            assert told["field"] == "nonsense", one.id
 
 
 async def test_the_examples_of_the_document_work(tmp_path: Path) -> None:

@@ -229,7 +229,7 @@ class _Compiler:
         if ":" not in value:
             return self.terms.get(value, self.vocabulary + value) if value != term else self.vocabulary + value
         prefix, _, rest = value.partition(":")
-        if rest.startswith("//") or prefix not in self.prefixes | _CORE_PREFIXES:
+        if rest.startswith("//") or not (prefix in self.prefixes or prefix in _CORE_PREFIXES):
             return value
         return (self.terms.get(prefix) or CORE_TERMS[prefix]) + rest
 

@@ -76,6 +76,10 @@ _SELECT: Final = (
     "geoproperty",
 )  # fmt: skip
 _ORDER: Final = ("orderBy", "orderFrom", "orderGeometry", "collation")
+_SOURCES_ASKED: Final = (
+    "id", "idPattern", "type", "q", "scopeQ", "attrs", "pick", "datasetId", "georel", "geometry", "coordinates",
+    "geoproperty", "timerel", "timeAt", "endTimeAt", "timeproperty", "csf",
+)  # fmt: skip
 _TIME: Final = ("timerel", "timeAt", "endTimeAt", "timeproperty", "lastN", "aggrMethods", "aggrPeriodDuration")
 _LINKED: Final = ("link",)
 _ASKED: Final = ("link", "prefer")
@@ -372,7 +376,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *_contexts(),
     *_records(
         "csourceRegistrations", "registrationId", "Registration", "Registrations", "registration of a source",
-        "sources", "Registration", _REGISTRATION,
+        "sources", "Registration", _REGISTRATION, _SOURCES_ASKED,
     ),
     *_records(
         "csourceSubscriptions", "subscriptionId", "SourceSubscription", "SourceSubscriptions",

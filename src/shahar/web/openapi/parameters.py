@@ -43,6 +43,7 @@ _ROWS: Final[tuple[tuple[str, dict[str, Any], str, Any], ...]] = (
     ("containedBy", _URIS, "Ids of entities that were met already and are not followed again.", "urn:ngsi-ld:Room:1"),
     ("coordinates", _NAME, "The coordinates of the reference geometry, as in GeoJSON.", "[13.4,52.5]"),
     ("count", _FLAG, "Whether NGSILD-Results-Count tells the number of all that was found.", "true"),
+    ("csf", _TEXT, "A filter over properties of the context sources themselves.", 'endpoint=="https://example.org"'),
     ("datasetId", _NAMES, "Which instances of an attribute are meant; separated by commas.", "urn:ngsi-ld:Dataset:a"),
     ("deleteAll", _FLAG, "Whether all instances of the attribute go.", "false"),
     ("details", _FLAG, "Whether more is told than names.", "true"),
