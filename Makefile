@@ -1,6 +1,6 @@
 # Two commands: `make run` shows a living city, `make test` proves that it works. The others are for whoever changes something.
 .DEFAULT_GOAL := run
-.PHONY: run test faults lint fix bench lock wheel clean
+.PHONY: run test faults lint fix bench conformance lock wheel clean
 SHELL := /bin/bash -eu -o pipefail
 PY = $$(scripts/python.sh)
 ROUNDS ?= 3
@@ -24,6 +24,9 @@ fix: .dev ## mend what can be mended by a machine
 bench: .dev ## measure speed and memory
 	@.venv/bin/python bench/run.py
 
+conformance: .dev ## the official NGSI-LD cases, with RUNNER="command" FILES=list (MATCH=part of a path prints only)
+	@.venv/bin/python -m scripts.conformance --runner "$(RUNNER)" --files "$(FILES)" $(if $(MATCH),--match "$(MATCH)")
+
 lock: ## write the lock files anew (UPGRADE=--upgrade takes newer versions)
 	@py=$(PY) && "$$py" -m venv .venv-lock && .venv-lock/bin/pip install -q pip-tools==7.6.2 && .venv-lock/bin/python -m scripts.lock $(UPGRADE)
 
@@ -31,8 +34,8 @@ wheel: .dev ## build the package, with the browser part in it, into dist/
 	@py=$(PY) && "$$py" -m scripts.ui build && .venv/bin/python -m hatchling build -t wheel
 
 clean: ## remove what the commands have made
-	@rm -rf .venv .venv-lock .cache dist ui/node_modules src/shahar/web/static/ops
+	@rm -rf .venv .venv-client .venv-lock .cache dist ui/node_modules src/shahar/web/static/ops
 
 .PHONY: .dev
 .dev:
-	@py=$(PY) && "$$py" -m scripts.install dev
+	@py=$(PY) && "$$py" -m scripts.install dev client

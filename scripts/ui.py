@@ -56,7 +56,7 @@ def node_folder(lowest: tuple[int, ...] = (20,)) -> Path:
     if node and npm and Path(node).parent == Path(npm).parent and version_of(node) >= lowest:
         return Path(node).parent
     install.install("node")
-    return install.PYTHON.parent
+    return (install.environment_of("node") / install.INSIDE).parent
 
 
 def environment(folder: Path) -> dict[str, str]:

@@ -62,7 +62,7 @@ from shahar.values.errors import Invalid, NotFound, ShaharError, Unavailable
 from shahar.values.instants import SECOND, Instant
 from shahar.values.outbound import Outbound
 from shahar.web import accounts as account_pages
-from shahar.web import dead_letters, docs, figures, operations, resident
+from shahar.web import dead_letters, docs, figures, openapi, operations, resident
 from shahar.web import devices as device_pages
 from shahar.web.application import Application, Table, pages
 from shahar.web.connection import counting
@@ -71,6 +71,15 @@ from shahar.web.picture import Picture
 from shahar.web.rates import Rates
 
 STATIC: Final = Path(__file__).parent / "web" / "static"
+TABLES: Final[tuple[Table, ...]] = (
+    account_pages.ROUTES,
+    device_pages.ROUTES,
+    dead_letters.ROUTES,
+    operations.ROUTES,
+    resident.ROUTES,
+    docs.ROUTES,
+    openapi.ROUTES,
+)
 STOP_S: Final = 3
 SWEEP_S: Final = 3_600
 DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -280,16 +289,8 @@ async def run(settings: Settings, scene: Scene) -> None:
         def ready() -> Mapping[str, bool]:
             return {"store": db.running()} | ({"mqtt": consumer.running()} if consumer else {})
 
-        tables: tuple[Table, ...] = (
-            account_pages.ROUTES,
-            device_pages.ROUTES,
-            dead_letters.ROUTES,
-            operations.ROUTES,
-            resident.ROUTES,
-            docs.ROUTES,
-        )
         folders = {"/ops/static": STATIC / "ops", "/ops/map": STATIC / "map"}
-        application = Application(parts, pages(tables, folders, registry, ready), registry, Rates())
+        application = Application(parts, pages(TABLES, folders, registry, ready), registry, Rates())
         server = _server(application, parts.picture.close)
         async with AsyncExitStack() as play:
             if scene.play is not None:

@@ -7,7 +7,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import given, settings
+import shapely
+import shapely.geometry
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from shahar.model import query as questions
@@ -23,6 +25,8 @@ from shahar.model.query import (
     Pattern,
     Query,
     Range,
+    ScopeIs,
+    TypeIs,
     When,
     matches,
     matches_geo,
@@ -152,6 +156,43 @@ def test_a_tree_that_is_written_down_is_read_back(tree: Node) -> None:
     assert repr(parse_q(written(tree), expand)) == repr(tree)
 
 
+def joined(leaves: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
+    """Trees of And and Or over these."""
+    return st.recursive(
+        leaves,
+        lambda inner: st.lists(inner, min_size=2, max_size=3).flatmap(
+            lambda parts: st.sampled_from([And(tuple(parts)), Or(tuple(parts))])
+        ),
+        max_leaves=8,
+    )
+
+
+LEVELS = st.lists(st.sampled_from(["north", "Бухоро", "a_1", "+"]), max_size=4)
+SCOPES = joined(st.builds(lambda levels, below: ScopeIs(tuple(levels), below or not levels), LEVELS, st.booleans()))
+TYPES = joined(st.builds(TypeIs, NAMES.map(expand)))
+
+
+def written_selection(node: Node) -> str:
+    """The text of a tree of scopes or types."""
+    match node:
+        case And(parts):
+            return "(" + ";".join(map(written_selection, parts)) + ")"
+        case Or(parts):
+            return "(" + "|".join(map(written_selection, parts)) + ")"
+        case TypeIs(iri):
+            return iri[2:]
+        case ScopeIs(levels, below):
+            return "".join("/" + level for level in levels) + ("/#" if below else "")
+    raise AssertionError(node)
+
+
+@given(SCOPES, TYPES)
+@settings(max_examples=200)
+def test_a_selection_of_scopes_or_types_that_is_written_down_is_read_back(scopes: Node, types: Node) -> None:
+    assert parse_scope(written_selection(scopes)) == scopes
+    assert parse_types(written_selection(types), expand) == types
+
+
 VALUES = st.recursive(
     st.none()
     | st.booleans()
@@ -243,6 +284,31 @@ RELATIONS = [
     "near;maxDistance==300000",
     "near;minDistance==300000",
 ]
+
+
+METRES = st.floats(1e-3, 1e7) | st.integers(1, 10**7)
+RELATED = st.sampled_from(RELATIONS[:6]) | st.builds(
+    lambda least, metres: f"near;{least}Distance=={metres!r}", st.sampled_from(["min", "max"]), METRES
+)
+
+
+@given(RELATED, GEOMETRIES, st.booleans())
+@settings(max_examples=200)
+def test_a_geo_query_that_is_written_down_is_read_back(relation: str, place: tuple[str, Any], as_text: bool) -> None:
+    kind, coordinates = place
+    assume(shapely.geometry.shape({"type": kind, "coordinates": coordinates}).is_valid)  # others are mended first
+    read = parse_geo(relation, kind, json.dumps(coordinates) if as_text else coordinates, "x:place")
+    shape = shapely.geometry.mapping(read.shape)
+    again = json.loads(json.dumps({"type": shape["type"], "coordinates": shape["coordinates"]}))
+    near = "near;minDistance" if read.min_m is not None else "near;maxDistance"
+    said = f"{near}=={(read.min_m or read.max_m)!r}" if read.rel == "near" else read.rel
+    second = parse_geo(said, again["type"], again["coordinates"], read.attr)
+    assert (second.rel, second.min_m, second.max_m, second.attr) == (read.rel, read.min_m, read.max_m, "x:place")
+    assert shapely.equals_exact(second.shape, read.shape)
+    assert second.box == read.box
+    assert again["type"] == kind
+    if read.rel == "near":
+        assert float(relation.rpartition("==")[2]) == (read.min_m or read.max_m)
 
 
 @given(GEOMETRIES, GEOMETRIES)

@@ -21,7 +21,7 @@ from shahar.values.errors import ContextUnavailable, Invalid
 _CACHE_MAX: Final = 10_000
 _INCLUDED_MAX: Final = 4 * CONTEXTS_PER_REQUEST
 _FORBIDDEN: Final = frozenset("<>\"'=;(){}[]|\\^` \t\r\n\0")
-_CORE_PREFIXES: Final = ("ngsi-ld", "geojson")
+_CORE_PREFIXES: Final = frozenset({"ngsi-ld", "geojson"})
 _GEN_DELIMS: Final = tuple(":/?#[]@")
 
 Source = Any
@@ -31,14 +31,14 @@ Source = Any
 class Context:
     """One compiled @context. `source` is what the user gave (echoed in answers), never the core."""
 
-    __slots__ = ("_compacted", "_expanded", "_prefixes", "_terms", "_types", "source")
+    __slots__ = ("_compacted", "_expanded", "_prefixes", "_starts", "_terms", "_types", "source")
 
     def __init__(self, source: Source, terms: Mapping[str, str], prefixes: frozenset[str]) -> None:
         self.source = source
         self._terms = {**terms, **CORE_TERMS}
-        self._prefixes = sorted(
-            ((self._terms[p], p) for p in {*prefixes, *_CORE_PREFIXES} if p in self._terms),
-            key=lambda pair: -len(pair[0]),
+        self._prefixes = (prefixes - CORE_TERMS.keys()) | _CORE_PREFIXES
+        self._starts = sorted(
+            ((self._terms[p], p) for p in self._prefixes if p in self._terms), key=lambda pair: (-len(pair[0]), pair[1])
         )
         self._expanded: dict[str, str] = dict(self._terms)
         self._compacted = _inverse(self._terms)
@@ -53,7 +53,7 @@ class Context:
 
     def _expand_new(self, name: str) -> str:
         check_name(name)
-        found = _resolve(name, self._terms, DEFAULT_VOCABULARY)
+        found = self._resolve(name)
         if len(self._expanded) < _CACHE_MAX + len(self._terms):
             self._expanded[name] = found
         return found
@@ -74,10 +74,24 @@ class Context:
             name = iri[len(DEFAULT_VOCABULARY) :]
             if name and name not in self._terms and ":" not in name:
                 return name
-        for start, prefix in self._prefixes:
-            if iri.startswith(start) and len(iri) > len(start):
-                return f"{prefix}:{iri[len(start) :]}"
+        for start, prefix in self._starts:
+            name = f"{prefix}:{iri[len(start) :]}"
+            if iri.startswith(start) and len(iri) > len(start) and self._resolve(name) == iri:
+                return name
         return iri
+
+    def _resolve(self, name: str) -> str:
+        """What a name means: its own definition's IRI, a prefix and the rest, itself when it is an IRI, else a name of
+        the default vocabulary.
+        """
+        if name in self._terms:
+            return self._terms[name]
+        prefix, colon, rest = name.partition(":")
+        if not colon:
+            return DEFAULT_VOCABULARY + name
+        if prefix in self._prefixes and not rest.startswith("//"):
+            return self._terms[prefix] + rest
+        return name
 
 
 def check_name(name: object) -> None:
@@ -94,17 +108,6 @@ def _inverse(terms: Mapping[str, str]) -> dict[str, str]:
     for term, iri in sorted(terms.items(), key=lambda pair: (pair[0] not in CORE_TERMS, len(pair[0]), pair[0])):
         inverse.setdefault(iri, term)
     return inverse
-
-
-def _resolve(name: str, terms: Mapping[str, str], vocabulary: str) -> str:
-    if name in terms:
-        return terms[name]
-    prefix, colon, rest = name.partition(":")
-    if not colon:
-        return vocabulary + name
-    if not rest.startswith("//") and prefix in terms and prefix != name:
-        return terms[prefix] + rest
-    return name
 
 
 def is_core(address: str) -> bool:
@@ -203,8 +206,11 @@ class _Compiler:
             return
         self.terms[term] = iri
         definition = local[term]
-        if iri.endswith(_GEN_DELIMS) if isinstance(definition, str) else definition.get("@prefix") is True:
+        simple = isinstance(definition, str)
+        if ":" not in term and (iri.endswith(_GEN_DELIMS) if simple else definition.get("@prefix") is True):
             self.prefixes.add(term)
+        else:
+            self.prefixes.discard(term)
 
     def _iri(self, term: str, definition: Any, local: dict[str, Any], chain: tuple[str, ...]) -> str | None:
         if definition is None:
@@ -218,13 +224,14 @@ class _Compiler:
             return value
         prefix = value.partition(":")[0]
         wanted = value if value in local and value != term else prefix
-        if wanted in local and wanted != term and not value.partition(":")[2].startswith("//"):
+        if wanted in local and value != term and not value.partition(":")[2].startswith("//"):
             self._define_term(wanted, local, chain)
         if ":" not in value:
             return self.terms.get(value, self.vocabulary + value) if value != term else self.vocabulary + value
         prefix, _, rest = value.partition(":")
-        start = self.terms.get(prefix) or CORE_TERMS.get(prefix)
-        return start + rest if start and prefix != term and not rest.startswith("//") else value
+        if rest.startswith("//") or not (prefix in self.prefixes or prefix in _CORE_PREFIXES):
+            return value
+        return (self.terms.get(prefix) or CORE_TERMS[prefix]) + rest
 
 
 CORE: Final = compile_context(None, {})

@@ -99,12 +99,12 @@ class Params:
         value = self.take(name)
         return value.split(",") if value is not None else []
 
-    def flag(self, name: str) -> bool:
-        """`true` or `false`; false when it was not given."""
+    def flag(self, name: str, default: bool = False) -> bool:
+        """`true` or `false`; `default` when it was not given."""
         value = self.take(name)
         if value not in {None, "true", "false"}:
             raise Invalid(f"parameter {name} is true or false", field=name, rule="true or false")
-        return value == "true"
+        return default if value is None else value == "true"
 
     def number(self, name: str, default: int, least: int, most: int) -> int:
         """A whole number within its bounds."""

@@ -96,7 +96,7 @@ async def answer_query(request: Request, kind: str, context: Context, query: q.Q
     offset = params.number("offset", 0, 0, PAGE_OFFSET)
     count = params.flag("count")
     local = params.flag("local")
-    split = params.flag("splitEntities") if "splitEntities" in params else SPLIT
+    split = params.flag("splitEntities", SPLIT)
     about = params.take("csf")
     sources_like = q.parse_q(about, context.expand, field="csf") if about else None
     params.done(LATER)

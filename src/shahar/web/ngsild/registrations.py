@@ -88,6 +88,12 @@ async def find(request: Request) -> Response:
     filtered = params.take("csf")
     csf = q.parse_q(filtered, context.expand, field="csf") if filtered else None
     _done(request)
+    if not (ask.types or ask.attrs or ask.ids):
+        raise Invalid(
+            "a query of registrations needs one of type, attrs, q, georel, id",
+            field="query",
+            rule="ETSI GS CIM 009 clause 5.10.2.4",
+        )
     if limit == 0 and not count:
         raise Invalid("a page of 0 asks for nothing but the count", field="limit", rule="1 or more, or count=true")
     types = access.readable_types(request.actor, "registrations", request.tenant)
@@ -107,7 +113,7 @@ async def find(request: Request) -> Response:
 
 
 def ask_of(params: Params, context: Context) -> Ask:
-    """The entities, attributes, place and time that a discovery is about; Invalid when it is about everything."""
+    """The entities, attributes, place and time that a discovery is about; Invalid."""
     ids = params.names("id")
     for entity_id in ids:
         check_uri(entity_id, "id")
@@ -117,12 +123,6 @@ def ask_of(params: Params, context: Context) -> Ask:
     geo = _geo(params, context)
     attrs = _attrs(params, context) | q.attributes(node) | ({geo.attr} if geo else frozenset())
     datasets = params.names("datasetId")
-    if not (types or attrs or ids):
-        raise Invalid(
-            "a query of registrations needs one of type, attrs, q, georel, id",
-            field="query",
-            rule="ETSI GS CIM 009 clause 5.10.2.4",
-        )
     return Ask(
         ids=tuple(ids),
         id_pattern=q.parse_id_pattern(pattern) if pattern else None,

@@ -102,20 +102,21 @@ async def post_query(request: Request) -> Response:
 async def _answer(request: Request, kind: str, context: Context, query: Query) -> Response:
     params = request.params
     view = view_of(request, context, temporal=True)
-    if "timerel" not in params:
-        raise Invalid(
-            "a temporal query needs timerel and timeAt", field="timerel", rule="ETSI GS CIM 009 clause 5.7.4.4"
-        )
+    timed = "timerel" in params
     asked = _asked(request, view)
     limit = params.number("limit", 20, 0, PAGE_LIMIT)
     offset = params.number("offset", 0, 0, PAGE_OFFSET)
     count = params.flag("count")
     order = _order(params, context)
     local = params.flag("local")
-    if not local:
-        _check_selective(query, view)
     _no_joins(params)
     params.done(LATER)
+    if not local:
+        _check_selective(query, view)
+    if not timed:
+        raise Invalid(
+            "a temporal query needs timerel and timeAt", field="timerel", rule="ETSI GS CIM 009 clause 5.7.4.4"
+        )
     if limit == 0 and not count:
         raise Invalid("a limit of 0 needs count=true", field="limit", rule="ETSI GS CIM 009 clause 6.3.10")
     if q.linked_depth(query.q):

@@ -1,0 +1,402 @@
+"""Every operation that programs may call: its address, what it takes, what it answers. One row for each; the document
+is made from the rows, and tests hold them against the routes and against what the handlers take.
+
+Source: ETSI GS CIM 009 clause 6 for what is under /ngsi-ld/v1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from shahar.values.errors import Conflict, Exists, NotFound, NotSupported, ShaharError, Unavailable
+
+JSON: Final = "application/json"
+LD_JSON: Final = "application/ld+json"
+GEO_JSON: Final = "application/geo+json"
+MERGE_JSON: Final = "application/merge-patch+json"
+TEXT: Final = "text/plain"
+ANYTHING: Final = "application/octet-stream"
+ROOT: Final = "/ngsi-ld/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A request's body: the name of its schema (or a list of such), the media types that are read, an example."""
+
+    schema: str
+    example: Any
+    media: tuple[str, ...] = (JSON, LD_JSON)
+    many: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that is no problem: the name of its schema (empty: no body), or a list of such, and its media types."""
+
+    schema: str = ""
+    media: tuple[str, ...] = (JSON, LD_JSON)
+    many: bool = False
+    headers: tuple[str, ...] = ()
+    bare: bool = False
+    """A list of texts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of one address. `fails`: the problems beside those that every operation of its kind has;
+    `public`: no credential is asked for.
+    """
+
+    method: str
+    path: str
+    id: str
+    summary: str
+    tag: str
+    answers: Mapping[int, Answer]
+    params: tuple[str, ...] = ()
+    body: Body | None = None
+    fails: tuple[type[ShaharError], ...] = ()
+    headers: tuple[str, ...] = ()
+    public: bool = False
+
+
+DONE: Final = {204: Answer()}
+MADE: Final = {201: Answer(headers=("location",))}
+PARTLY: Final = {207: Answer("BatchResult", (JSON,))}
+IDS: Final = Answer(media=(JSON,), bare=True)
+_SHOWN: Final = Answer("EntityShown", (JSON, LD_JSON))
+_PAGE: Final = ("limit", "offset", "count", "local")
+_PAGE_TOLD: Final = ("count", "link")
+_VIEW: Final = ("options", "format", "datasetId", "attrs", "pick", "omit", "lang")
+_JOIN: Final = ("join", "joinLevel", "containedBy")
+_SELECT: Final = (
+    "id", "idPattern", "type", "q", "scopeQ", "expandValues", "jsonKeys", "georel", "geometry", "coordinates",
+    "geoproperty",
+)  # fmt: skip
+_ORDER: Final = ("orderBy", "orderFrom", "orderGeometry", "collation")
+_SOURCES_ASKED: Final = (
+    "id", "idPattern", "type", "q", "scopeQ", "attrs", "pick", "datasetId", "georel", "geometry", "coordinates",
+    "geoproperty", "timerel", "timeAt", "endTimeAt", "timeproperty", "csf",
+)  # fmt: skip
+_SPREAD: Final = ("csf", "splitEntities")
+_TIME: Final = ("timerel", "timeAt", "endTimeAt", "timeproperty", "lastN", "aggrMethods", "aggrPeriodDuration")
+_LINKED: Final = ("link",)
+_ASKED: Final = ("link", "prefer")
+
+ENTITY: Final = "urn:ngsi-ld:Sensor:example"
+INSTANCE: Final = "urn:ngsi-ld:Instance:example"
+SUBSCRIPTION: Final = "urn:ngsi-ld:Subscription:example"
+REGISTRATION: Final = "urn:ngsi-ld:ContextSourceRegistration:example"
+EXAMPLES: Final[dict[str, str]] = {
+    "entityId": ENTITY,
+    "attrId": "pm25",
+    "instanceId": INSTANCE,
+    "subscriptionId": SUBSCRIPTION,
+    "registrationId": REGISTRATION,
+    "contextId": "example",
+    "type": "Sensor",
+    "entityMapId": "urn:ngsi-ld:EntityMap:example",
+    "device": "my-station",
+    "id": "example",
+}
+"""What stands for the arguments of addresses in examples."""
+
+_PM: Final = {"type": "Property", "value": 31.4, "unitCode": "GQ", "observedAt": "2026-11-22T10:00:00Z"}
+_ENTITY_EXAMPLE: Final = {
+    "id": ENTITY,
+    "type": "Sensor",
+    "pm25": _PM,
+    "location": {"type": "GeoProperty", "value": {"type": "Point", "coordinates": [13.4, 52.5]}},
+}
+_FRAGMENT: Final = {"pm25": {"type": "Property", "value": 12.5, "observedAt": "2026-11-22T11:00:00Z"}}
+_PAST: Final = {"id": ENTITY, "type": "Sensor", "pm25": [_PM]}
+_QUERY: Final = {"type": "Query", "entities": [{"type": "Sensor"}], "q": "pm25>30"}
+_TEMPORAL_QUERY: Final = {
+    "type": "Query",
+    "entities": [{"type": "Sensor"}],
+    "temporalQ": {"timerel": "after", "timeAt": "2026-11-01T00:00:00Z"},
+}
+_SUBSCRIPTION: Final = {
+    "id": SUBSCRIPTION,
+    "type": "Subscription",
+    "entities": [{"type": "Sensor"}],
+    "watchedAttributes": ["pm25"],
+    "notification": {"endpoint": {"uri": "https://example.org/told", "accept": "application/json"}},
+}
+_REGISTRATION: Final = {
+    "id": REGISTRATION,
+    "type": "ContextSourceRegistration",
+    "information": [{"entities": [{"type": "Sensor"}]}],
+    "endpoint": "https://source.example.org",
+}
+_INTEREST: Final = {
+    "id": SUBSCRIPTION,
+    "type": "Subscription",
+    "entities": [{"type": "Sensor"}],
+    "notification": {"endpoint": {"uri": "https://example.org/sources", "accept": "application/json"}},
+}
+_CHANGE_BODY: Final = (JSON, LD_JSON, MERGE_JSON)
+
+
+def _entities() -> list[Operation]:
+    entities, entity = f"{ROOT}/entities", f"{ROOT}/entities/{{entityId}}"
+    attrs, attr, tag = f"{entity}/attrs", f"{entity}/attrs/{{attrId}}", "entities"
+    one = Answer("EntityShown", (JSON, LD_JSON, GEO_JSON))
+    some = Answer("EntityShown", (JSON, LD_JSON, GEO_JSON), many=True, headers=_PAGE_TOLD)
+    shown, page = {200: one, 203: one}, {200: some, 203: some}
+    partly = DONE | {207: Answer("UpdateResult", (JSON,))}
+    whole, part = Body("Entity", _ENTITY_EXAMPLE), Body("EntityFragment", _FRAGMENT)
+    patch = Body("EntityFragment", _FRAGMENT, _CHANGE_BODY)
+    return [
+        Operation("POST", entities, "createEntity", "Create an entity", tag, MADE, ("local",), whole, (Exists,),
+                  _LINKED),
+        Operation(
+            "GET", entities, "queryEntities", "Find entities", tag, page,
+            (*_SELECT, *_JOIN, *_VIEW, *_ORDER, *_SPREAD, "geometryProperty", *_PAGE), headers=_ASKED,
+        ),
+        Operation(
+            "DELETE", entities, "purgeEntities", "Delete what a question finds, or attributes of it", tag, DONE,
+            (*_SELECT, "attrs", "drop", "keep", "geometryProperty", "local"), headers=_LINKED,
+        ),
+        Operation(
+            "GET", entity, "retrieveEntity", "Retrieve an entity", tag, shown,
+            (*_JOIN, *_VIEW, "geometryProperty", "type", "local"), headers=_ASKED, fails=(NotFound,),
+        ),
+        Operation(
+            "PATCH", entity, "mergeEntity", "Merge a fragment into an entity", tag, DONE,
+            ("observedAt", "lang:told", "options:merge", "format", "type", "local"), patch, (NotFound,), _LINKED,
+        ),
+        Operation("PUT", entity, "replaceEntity", "Replace an entity", tag, DONE, ("type", "local"), whole, (NotFound,),
+                  _LINKED),
+        Operation("DELETE", entity, "deleteEntity", "Delete an entity", tag, DONE, ("type", "local"),
+                  fails=(NotFound,)),
+        Operation(
+            "POST", attrs, "appendAttrs", "Append attributes to an entity", tag, partly,
+            ("options:change", "type", "local"), part, (NotFound,), _LINKED,
+        ),
+        Operation(
+            "PATCH", attrs, "updateAttrs", "Update attributes of an entity", tag, partly,
+            ("options:change", "type", "local"), patch, (NotFound,), _LINKED,
+        ),
+        Operation(
+            "PATCH", attr, "updateAttr", "Update members of an attribute", tag, DONE, ("type", "local"),
+            Body("AttributeFragment", {"value": 14.0}, _CHANGE_BODY), (NotFound,), _LINKED,
+        ),
+        Operation(
+            "PUT", attr, "replaceAttr", "Replace an attribute", tag, DONE, ("type", "local"),
+            Body("AttributeFragment", _PM), (NotFound,), _LINKED,
+        ),
+        Operation(
+            "DELETE", attr, "deleteAttr", "Delete an attribute", tag, DONE,
+            ("deleteAll", "datasetId", "type", "local"), fails=(NotFound,), headers=_LINKED,
+        ),
+    ]  # fmt: skip
+
+
+def _batches() -> list[Operation]:
+    at, tag = f"{ROOT}/entityOperations", "batches"
+    whole = Body("Entity", [_ENTITY_EXAMPLE], many=True)
+    part = Body("Entity", [{"id": ENTITY, "type": "Sensor"} | _FRAGMENT], many=True)
+    some = Answer("EntityShown", (JSON, LD_JSON, GEO_JSON), many=True, headers=("count",))
+    page = {200: some, 203: some}
+    query = ("expandValues", "jsonKeys", *_JOIN, *_VIEW, *_ORDER, *_SPREAD, "geometryProperty", *_PAGE)
+    done = DONE | PARTLY
+    return [
+        Operation("POST", f"{at}/create", "createBatch", "Create entities", tag, {201: IDS} | PARTLY, ("local",), whole,
+                  headers=_LINKED),
+        Operation("POST", f"{at}/upsert", "upsertBatch", "Create or replace entities", tag, {201: IDS} | done,
+                  ("options:upsert", "local"), whole, headers=_LINKED),
+        Operation("POST", f"{at}/update", "updateBatch", "Append attributes to entities", tag, done,
+                  ("options:batch", "local"), part, headers=_LINKED),
+        Operation("POST", f"{at}/merge", "mergeBatch", "Merge fragments into entities", tag, done,
+                  ("options:batch", "local"), part, headers=_LINKED),
+        Operation("POST", f"{at}/delete", "deleteBatch", "Delete entities", tag, done, ("local",),
+                  Body("Id", [ENTITY], many=True)),
+        Operation("POST", f"{at}/query", "queryBatch", "Find entities by a body", tag, page, query,
+                  Body("Query", _QUERY), headers=_ASKED),
+    ]  # fmt: skip
+
+
+def _past() -> list[Operation]:
+    every, tag = f"{ROOT}/temporal/entities", "temporal"
+    one, attrs = f"{every}/{{entityId}}", f"{every}/{{entityId}}/attrs"
+    attr, instance = f"{attrs}/{{attrId}}", f"{attrs}/{{attrId}}/{{instanceId}}"
+    view = ("options:temporal", "format:temporal", "datasetId", "attrs", "pick", "omit", "lang", *_TIME)
+    answer = Answer("EvolutionShown", (JSON, LD_JSON))
+    page = Answer("EvolutionShown", (JSON, LD_JSON), many=True, headers=_PAGE_TOLD)
+    told = Body("EntityTemporal", _PAST)
+    return [
+        Operation("POST", every, "tellEvolution", "Tell an entity's past", tag, MADE | DONE, ("local",), told,
+                  headers=_LINKED),
+        Operation("GET", every, "queryEvolutions", "Find the past of entities", tag, {200: page, 206: page},
+                  (*_SELECT, *view, *_ORDER, *_PAGE), headers=_ASKED),
+        Operation("GET", one, "retrieveEvolution", "Retrieve the past of an entity", tag, {200: answer, 206: answer},
+                  (*view, "local"), fails=(NotFound,), headers=_ASKED),
+        Operation("DELETE", one, "deleteEvolution", "Delete the past of an entity", tag, DONE, ("local",),
+                  fails=(NotFound,)),
+        Operation("POST", attrs, "appendEvolution", "Add to the past of an entity", tag, DONE, ("local",),
+                  Body("EntityTemporalFragment", {"pm25": [_PM]}), (NotFound,), _LINKED),
+        Operation("DELETE", attr, "deleteAttrEvolution", "Delete the past of an attribute", tag, DONE,
+                  ("deleteAll", "datasetId", "local"), fails=(NotFound,), headers=_LINKED),
+        Operation("PATCH", instance, "updateInstance", "Correct an instance of the past", tag, DONE, ("local",),
+                  Body("AttributeFragment", _PM, _CHANGE_BODY), (NotFound,), _LINKED),
+        Operation("DELETE", instance, "deleteInstance", "Delete an instance of the past", tag, DONE, ("local",),
+                  fails=(NotFound,), headers=_LINKED),
+        Operation("POST", f"{ROOT}/temporal/entityOperations/query", "queryEvolutionsBatch",
+                  "Find the past of entities by a body", tag, {200: page, 206: page},
+                  ("expandValues", "jsonKeys", *view, *_ORDER, *_PAGE),
+                  Body("Query", _TEMPORAL_QUERY), headers=_ASKED),
+    ]  # fmt: skip
+
+
+def _discovery() -> list[Operation]:
+    tag, two = "discovery", (JSON, LD_JSON)
+
+    def get(path: str, name: str, summary: str, answer: str, params: tuple[str, ...], **more: Any) -> Operation:
+        return Operation("GET", f"{ROOT}/{path}", name, summary, tag, {200: Answer(answer, two)}, params,
+                         headers=_LINKED, **more)  # fmt: skip
+
+    return [
+        get("types", "listTypes", "Which types of entities there are", "TypesShown", ("details", "local")),
+        get("types/{type}", "retrieveType", "What is known of a type", "TypeInfo", ("local",), fails=(NotFound,)),
+        get("attributes", "listAttributes", "Which attributes there are", "AttributesShown", ("details", "local")),
+        get("attributes/{attrId}", "retrieveAttribute", "What is known of an attribute", "AttributeInfo", ("local",),
+            fails=(NotFound,)),
+        get("info/sourceIdentity", "retrieveIdentity", "Who this broker is", "SourceIdentity", ()),
+    ]  # fmt: skip
+
+
+def _records(
+    path: str,
+    argument: str,
+    name: str,
+    plural: str,
+    noun: str,
+    tag: str,
+    schema: str,
+    example: Any,
+    select: tuple[str, ...] = (),
+) -> list[Operation]:
+    """The five operations of a kind of records."""
+    every, one, shown = f"{ROOT}/{path}", f"{ROOT}/{path}/{{{argument}}}", f"{schema}Shown"
+    return [
+        Operation("POST", every, f"create{name}", f"Create a {noun}", tag, MADE, ("local",), Body(schema, example),
+                  (Exists,), _LINKED),
+        Operation("GET", every, f"query{plural}", f"Find {noun}s", tag,
+                  {200: Answer(shown, many=True, headers=_PAGE_TOLD)}, (*select, "options:system", *_PAGE),
+                  headers=_LINKED),
+        Operation("GET", one, f"retrieve{name}", f"Retrieve a {noun}", tag, {200: Answer(shown)},
+                  ("options:system", "local"), fails=(NotFound,), headers=_LINKED),
+        Operation("PATCH", one, f"update{name}", f"Update a {noun}", tag, DONE, ("local",),
+                  Body(f"{schema}Fragment", {"description": "an example"}, _CHANGE_BODY), (NotFound, Conflict),
+                  _LINKED),
+        Operation("DELETE", one, f"delete{name}", f"Delete a {noun}", tag, DONE, ("local",), fails=(NotFound,)),
+    ]  # fmt: skip
+
+
+def _contexts() -> list[Operation]:
+    every, one, tag = f"{ROOT}/jsonldContexts", f"{ROOT}/jsonldContexts/{{contextId}}", "contexts"
+    body = Body("ContextDocument", {"@context": {"pm25": "https://example.org/pm25"}})
+    return [
+        Operation("POST", every, "addContext", "Host an @context", tag, MADE, (), body),
+        Operation("GET", every, "listContexts", "Which @contexts are kept", tag, {200: Answer("Contexts")},
+                  ("details", "kind")),
+        Operation("GET", one, "serveContext", "An @context, or what is known of it", tag, {200: Answer("Listing")},
+                  ("details",), fails=(NotFound, NotSupported)),
+        Operation("DELETE", one, "deleteContext", "Delete an @context, or fetch it again", tag, DONE, ("reload",),
+                  fails=(NotFound, NotSupported)),
+    ]  # fmt: skip
+
+
+def _maps() -> list[Operation]:
+    path, tag = f"{ROOT}/entityMaps/{{entityMapId}}", "entities"
+    return [
+        Operation("GET", path, "retrieveEntityMap", "Retrieve an entity map", tag, {200: _SHOWN}, fails=(NotFound,)),
+        Operation("PATCH", path, "updateEntityMap", "Update an entity map", tag, DONE, (),
+                  Body("AttributeFragment", {"expiresAt": "2026-12-01T00:00:00Z"}), (NotFound,)),
+        Operation("DELETE", path, "deleteEntityMap", "Delete an entity map", tag, DONE, fails=(NotFound,)),
+    ]  # fmt: skip
+
+
+def _accounts() -> list[Operation]:
+    tag, one = "accounts", (JSON,)
+    listing, made, gone = {200: Answer("Listing", one)}, {201: Answer("Made", one)}, {204: Answer()}
+    key = Body("Key", {"label": "bus dashboard", "role": "auditor"}, one)
+    link = Body("Link", {"label": "Nodira", "role": "operator"}, one)
+    return [
+        Operation("GET", "/api/keys", "listKeys", "The keys of a tenant", tag, listing, ("tenant",)),
+        Operation("POST", "/api/keys", "makeKey", "Make a key; it is told in this answer alone", tag, made, (), key),
+        Operation("DELETE", "/api/keys/{id}", "revokeKey", "End a key", tag, gone, fails=(NotFound,)),
+        Operation("POST", "/api/links", "makeLink", "Make a one-time link for a person", tag, made, (), link,
+                  (NotFound,)),
+        Operation("GET", "/api/people", "listPeople", "The people of a tenant", tag, listing, ("tenant",)),
+        Operation("DELETE", "/api/people/{id}", "dismissPerson", "End a person's account", tag, gone,
+                  fails=(NotFound,)),
+        Operation("GET", "/api/acts", "listActs", "Who did what", tag, listing, ("tenant", "after", "limit:acts")),
+    ]  # fmt: skip
+
+
+def _devices() -> list[Operation]:
+    tag, one = "devices", (JSON,)
+    device = {"name": "my-station", "profile": "air.station", "entity": ENTITY}
+    message = Body("Message", {"at": "2026-11-22T10:00:00Z", "pm25": 31.4}, (JSON, ANYTHING))
+    return [
+        Operation("POST", "/intake/{device}", "takeMessage", "Take a device's message", tag,
+                  {200: Answer("Taken", one)}, (), message, (NotFound,)),
+        Operation("GET", "/api/devices", "listDevices", "The devices", tag, {200: Answer("Devices", one)}),
+        Operation("POST", "/api/devices", "addDevice", "Add a device; its key is told in this answer alone", tag,
+                  {201: Answer("Made", one)}, (), Body("Device", device, one), (Exists,)),
+        Operation("GET", "/api/devices/broken", "listBroken", "The newest messages that could not be read", tag,
+                  {200: Answer("Listing", one)}),
+    ]  # fmt: skip
+
+
+def _letters() -> list[Operation]:
+    path, one, tag = "/api/dead-letters", "/api/dead-letters/{id}", "subscriptions"
+    return [
+        Operation("GET", path, "listDeadLetters", "The notifications that were given up", tag,
+                  {200: Answer("DeadLetters", (JSON,))}, ("tenant", "after", "limit:acts"), fails=(NotFound,)),
+        Operation("POST", f"{one}/send", "sendDeadLetter", "Send one of them again", tag, DONE, ("tenant",),
+                  fails=(NotFound,)),
+        Operation("DELETE", one, "dropDeadLetter", "Drop one of them", tag, DONE, ("tenant",), fails=(NotFound,)),
+    ]  # fmt: skip
+
+
+def _watch() -> list[Operation]:
+    tag, one = "operation", (JSON,)
+    return [
+        Operation("GET", "/health", "health", "The process answers", tag, {200: Answer("Health", one)}, public=True),
+        Operation("GET", "/ready", "ready", "Each part, and whether all of them work", tag,
+                  {200: Answer("Ready", one)}, fails=(Unavailable,), public=True),
+        Operation("GET", "/metrics", "metrics", "Figures in Prometheus' text format", tag,
+                  {200: Answer("Text", (TEXT,))}),
+        Operation("GET", "/openapi.json", "openapi", "This document", tag, {200: Answer("Listing", one)}, public=True),
+    ]  # fmt: skip
+
+
+OPERATIONS: Final[tuple[Operation, ...]] = (
+    *_entities(),
+    *_batches(),
+    *_past(),
+    *_records(
+        "subscriptions", "subscriptionId", "Subscription", "Subscriptions", "subscription", "subscriptions",
+        "Subscription", _SUBSCRIPTION,
+    ),
+    *_discovery(),
+    *_contexts(),
+    *_records(
+        "csourceRegistrations", "registrationId", "Registration", "Registrations", "registration of a source",
+        "sources", "Registration", _REGISTRATION, _SOURCES_ASKED,
+    ),
+    *_records(
+        "csourceSubscriptions", "subscriptionId", "SourceSubscription", "SourceSubscriptions",
+        "subscription to registrations", "sources", "Subscription", _INTEREST,
+    ),
+    *_maps(),
+    *_devices(),
+    *_accounts(),
+    *_letters(),
+    *_watch(),
+)  # fmt: skip
