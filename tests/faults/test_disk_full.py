@@ -52,7 +52,7 @@ def make_room(city: City) -> None:
 def check_refused(answer: Answer) -> None:
     """A problem document that says whose fault it is."""
     assert answer.status == 503, (answer.status, answer.body)
-    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["content-type"] in {"application/problem+json", "application/json"}
     assert int(answer.headers["retry-after"]) > 0
     assert "cannot write" in answer.json()["detail"]
 
