@@ -118,7 +118,7 @@ def test_what_a_device_may_not_publish_is_counted_and_changes_nothing(mqtt_city:
     ):
         thief = mqtt_city.connect_device("thief", keys["thief"])
         try:
-            thief.publish(topic, b'{"pm25": 666}', qos=1).wait_for_publish(0.3)
+            thief.publish(topic, b'{"pm25": 666.125}', qos=1).wait_for_publish(0.3)
         except (RuntimeError, ValueError):
             pass  # the server has closed the connection, or the client will not even send it
         leave(thief)
@@ -132,7 +132,7 @@ def test_what_a_device_may_not_publish_is_counted_and_changes_nothing(mqtt_city:
     victim.publish("up/victim", b'{"pm25": 1}', qos=1).wait_for_publish(10)
     until(lambda: b"pm25" in mqtt_city.call("GET", f"{ENTITIES}/{STATION}victim").body)
     leave(victim)
-    assert b"666" not in mqtt_city.call("GET", f"{TEMPORAL}/{STATION}victim").body
+    assert b"666.125" not in mqtt_city.call("GET", f"{TEMPORAL}/{STATION}victim").body
     assert mqtt_city.answered() > before
 
 
