@@ -2,7 +2,7 @@
 conformance`.
 
 The cases and the program that runs them are not part of this project: they are given as a command (`--runner`), to
-which `--broker ADDRESS --match PART_OF_A_PATH` is added, and `--brokers A B C` for cases between three brokers. It is
+which `--broker ADDRESS --match PART_OF_A_PATH` is added, and `--brokers A B C D E` for cases between brokers. It is
 expected to print `PASSED of RUN  GROUP` for each group and `FAIL FILE: CASE | MESSAGE` for each case that failed.
 `--files` is the list of the cases' files, one path a line; their folders, three levels deep, are the groups.
 
@@ -38,6 +38,8 @@ WHYS = ROOT / "docs" / "conformance.toml"
 HEADING = "## Official cases"
 LEVELS = 3
 START_S = 30.0
+BROKERS = 5
+"""Cases between brokers name up to so many."""
 SERVE = ("-m", "shahar.main", "serve", "--access", "open", "--mqtt", "off", "--outbound-allow", "127.0.0.0/8")
 _GROUP = re.compile(r"\s*(\d+) of\s+(\d+)  \S")
 _FAIL = re.compile(r"FAIL (\S+?): (.*?) \| ?(.*)")
@@ -145,7 +147,7 @@ class Runner:
 
     def group(self, group: str, match: str, files: Sequence[str]) -> Result:
         """A group, and each of its failing files once more alone."""
-        brokers = 3 if match.startswith("IOP_") else 1
+        brokers = BROKERS if match.startswith("IOP_") else 1
         result = self.run(group, match, brokers=brokers)
         for name in dict.fromkeys(failure.file for failure in result.failures):
             path = next((path for path in files if path.startswith(match) and path.endswith("/" + name)), name)
@@ -218,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runner", required=True, help="the command that runs cases")
     parser.add_argument("--files", required=True, type=Path, help="the list of the cases' files")
     parser.add_argument("--match", default="", help="only groups whose path contains this; the page is not written")
-    parser.add_argument("--port", type=int, default=9090, help="of our server; the second and third are the next two")
+    parser.add_argument("--port", type=int, default=9090, help="of our first server; the others take the next ones")
     parser.add_argument("--log", type=Path, default=Path(tempfile.gettempdir(), "shahar-conformance.log"))
     asked = parser.parse_args(arguments)
     files = asked.files.read_text("utf-8").split()

@@ -122,9 +122,11 @@ ROLES: Final[dict[str, Role]] = {
 ANONYMOUS: Final = Actor("anonymous", "anonymous", "nobody signed in")
 """No credential, closed house: may nothing."""
 PUBLIC: Final = replace(
-    ANONYMOUS, scopes=tuple(Scope("read", resource, DEFAULT_TENANT) for resource in ("entities", "temporal", "ops"))
+    ANONYMOUS,
+    scopes=tuple(Scope("read", resource, DEFAULT_TENANT) for resource in ("entities", "temporal", "contexts", "ops")),
 )
-"""No credential where reading is public: reads entities, history and the operations centre of the default tenant."""
+"""No credential where reading is public: reads entities, history, the @contexts that answers name, and the operations
+centre of the default tenant."""
 OPEN: Final = Actor("open", "open", "open access", EVERYTHING)
 """Everybody under `--access open` (conformance runs, development): may everything."""
 HOUSE: Final = Actor("shahar", "open", "the platform itself", EVERYTHING)

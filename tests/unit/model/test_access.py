@@ -79,9 +79,9 @@ def test_nobody_may_anything_in_a_closed_house() -> None:
         check(ANONYMOUS, Target(act, resource, door=door), False)
 
 
-def test_public_reading_is_of_entities_history_and_operations_of_the_default_tenant() -> None:
+def test_public_reading_is_of_entities_history_contexts_and_operations_of_the_default_tenant() -> None:
     for act, resource, tenant in product(ACTS, RESOURCES, ("", "samarqand")):
-        wanted = act == "read" and resource in ("entities", "temporal", "ops") and tenant == ""
+        wanted = act == "read" and resource in ("entities", "temporal", "contexts", "ops") and tenant == ""
         check(PUBLIC, Target(act, resource, tenant), wanted)
 
 
