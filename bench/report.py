@@ -181,6 +181,34 @@ def _start(result: dict[str, Any]) -> str:
     return rows(["start", "median", "rounds"], body) + "\n" + _foot(result)
 
 
+def _notices(result: dict[str, Any]) -> str:
+    lines = (
+        ("updates sent", "updates"),
+        ("answered a second", "answered_per_s"),
+        ("refused", "refused"),
+        ("answer p99, ms", "write_p99_ms"),
+        ("notifications due to the living", "due_to_the_living"),
+        ("of them missing", "missing"),
+        ("to healthy endpoints, p50, s", "healthy_p50_s"),
+        ("to healthy endpoints, p99, s", "healthy_p99_s"),
+        ("to slow endpoints, p99, s", "slow_p99_s"),
+        ("drained after the last answer, healthy, s", "drain_healthy_s"),
+        ("drained, all, s", "drain_s"),
+        ("processor time of the server, s", "server_cpu_with_drain_s"),
+    )
+    steady, burst = result["steady"], result["burst"]
+    ends = result["endpoints"]
+    head = (
+        f"{number(result['subscriptions'])} subscriptions, {ends['all']} endpoints",
+        f"{number(steady['rate'])} updates a second",
+        f"{number(burst['rate'])} a second",
+    )
+    body = [(name, number(float(steady[key])), number(float(burst[key]))) for name, key in lines]
+    told = f"{ends['slow']} endpoints answer after {ends['slow_s']:g} s, {ends['dead']} not at all. "
+    told += f"Memory at the end: {number(result['resident_mb'])} MB."
+    return f"{rows(head, body)}\n\n{told}\n{_foot(result)}"
+
+
 TABLES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "updates": _updates,
     "slow_disk": _updates,
@@ -188,4 +216,5 @@ TABLES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "batches": _batches,
     "questions": _questions,
     "start": _start,
+    "notices": _notices,
 }
