@@ -61,7 +61,7 @@ CHECKPOINT_PAGES: Final = 1_000
 WAL_RESTART_PAGES: Final = 65_536
 TELL_WITHIN_S: Final = 0.02
 ROWS_PUT_OFF: Final = 8_192
-_TOGETHER: Final = (512, 64, 8, 1)
+_TOGETHER: Final = (64, 8, 1)
 """Rows of one statement: few enough forms to be remembered by the connection, long enough to be worth one. The inserts
 say OR FAIL: a failing statement leaves rows behind, which the rollback of the whole transaction takes away.
 """
