@@ -109,3 +109,19 @@ def test_the_life_of_a_subscription_in_a_closed_house(tmp_path: Path) -> None:
 
         assert city.call("DELETE", f"/api/keys/{owner}").status == 204
         until(lambda: shown(auditor)["status"] == "paused")
+
+
+def test_whoever_may_only_read_a_registration_subscription_learns_no_secret_of_it(tmp_path: Path) -> None:
+    with City(tmp_path) as city:
+        _, operator = key(city, "operator")
+        _, auditor = key(city, "auditor")
+        endpoint = {"uri": "https://example.org/told", "receiverInfo": [{"key": "Authorization", "value": "Bearer x"}]}
+        body = {"type": "Subscription", "entities": [{"type": "Station"}], "notification": {"endpoint": endpoint}}
+        made = city.call("POST", "/ngsi-ld/v1/csourceSubscriptions", body, secret=operator)
+        assert made.status == 201, made.body
+        for where in (made.headers["location"], "/ngsi-ld/v1/csourceSubscriptions"):
+            assert b"Bearer x" in city.call("GET", where, secret=operator).body
+            told = city.call("GET", where, secret=auditor)
+            assert told.status == 200
+            assert b'"***"' in told.body
+            assert b"Bearer x" not in told.body

@@ -643,9 +643,9 @@ def test_picks_may_reach_into_linked_entities() -> None:
 
 def test_secrets_are_shown_to_those_alone_who_may_change_them() -> None:
     given = ended(uri="mqtt://me:pw@broker/topic", receiverInfo=[{"key": "Authorization", "value": "Bearer x"}])
-    whole = model.told(record(given), Tally(), CORE, NOW)["notification"]["endpoint"]
+    whole = model.told(record(given), Tally(), CORE, NOW, secrets=True)["notification"]["endpoint"]
     assert whole["uri"] == "mqtt://me:pw@broker/topic"
-    hidden = model.told(record(given), Tally(), CORE, NOW, secrets=False)["notification"]["endpoint"]
+    hidden = model.told(record(given), Tally(), CORE, NOW)["notification"]["endpoint"]
     assert hidden["uri"] == "mqtt://me:***@broker/topic"
     assert hidden["receiverInfo"] == [{"key": "Authorization", "value": "***"}]
 

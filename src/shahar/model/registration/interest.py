@@ -204,9 +204,11 @@ def _typed(entity: dict[str, Any]) -> dict[str, Any]:
     return {**entity, "type": [kind]} if isinstance(kind, str) else entity
 
 
-def told(record: Record, tally: Tally, context: Context, at: Instant, *, sys: bool = False) -> dict[str, Any]:
+def told(
+    record: Record, tally: Tally, context: Context, at: Instant, *, sys: bool = False, secrets: bool = False
+) -> dict[str, Any]:
     """The subscription as it is shown; what only subscriptions to entities have by default is left out."""
-    shown = subscriptions.told(record, tally, context, at, sys=sys)
+    shown = subscriptions.told(record, tally, context, at, sys=sys, secrets=secrets)
     for name in ("notificationTrigger", "jsonldContext"):
         if name not in record["body"]:
             shown.pop(name, None)

@@ -209,7 +209,7 @@ def status(record: Record, at: Instant) -> str:
 
 
 def told(
-    record: Record, tally: Tally, context: Context, at: Instant, *, sys: bool = False, secrets: bool = True
+    record: Record, tally: Tally, context: Context, at: Instant, *, sys: bool = False, secrets: bool = False
 ) -> dict[str, Any]:
     """The subscription as it is shown, names in the reader's @context; the @context itself is left to the caller.
 

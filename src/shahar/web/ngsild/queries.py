@@ -25,6 +25,7 @@ from shahar.values.errors import Invalid, NotCarried, NotFound
 from shahar.web.exchange import GEO_JSON, JSON, LD_JSON, Params, Request, Response
 from shahar.web.ngsild.distribution import served
 from shahar.web.ngsild.gathering import SPLIT, Spread, found_everywhere, retrieved
+from shahar.web.ngsild.listing import links
 from shahar.web.ngsild.negotiate import (
     LATER,
     accepted,
@@ -294,21 +295,7 @@ def page_headers(
         headers.append((b"ngsild-results-count", str(page.total).encode()))
     if request.method != "GET":
         return headers
-    if limit and (len(page.docs) > limit if more is None else more):
-        headers.append((b"link", _page_link(request, limit, offset + limit, "next")))
-    if limit and offset:
-        headers.append((b"link", _page_link(request, limit, max(0, offset - limit), "prev")))
-    return headers
-
-
-def _page_link(request: Request, limit: int, offset: int, rel: str) -> bytes:
-    kept = [
-        part
-        for part in request.headers.get(":query", "").split("&")
-        if part and part.partition("=")[0] not in {"limit", "offset"}
-    ]
-    address = "&".join([*kept, f"limit={limit}", f"offset={offset}"])
-    return f'<{request.path}?{address}>; rel="{rel}"; type="{JSON}"'.encode()
+    return headers + links(request, limit, offset, more=len(page.docs) > limit if more is None else more)
 
 
 # -- POST query -------------------------------------------------------------------------------------------------------

@@ -14,13 +14,12 @@ from shahar.model import access
 from shahar.model.access import Target
 from shahar.model.registration import Record
 from shahar.model.registration import interest as model
-from shahar.values.bounds import PAGE_LIMIT, PAGE_OFFSET
-from shahar.values.errors import Invalid, WrongMethod
 from shahar.web.exchange import JSON, LD_JSON, LOCATION, Request, Response
-from shahar.web.ngsild.negotiate import accepted, check_id, context_of, object_of, reply
+from shahar.web.ngsild.listing import id_of, sys_of, window_of
+from shahar.web.ngsild.negotiate import accepted, context_of, object_of, reply
+from shahar.web.ngsild.subscriptions import may_know
 
 ROOT: Final = "/ngsi-ld/v1/csourceSubscriptions"
-PAGE: Final = 20
 
 
 async def create(request: Request) -> Response:
@@ -37,39 +36,33 @@ async def create(request: Request) -> Response:
 async def find(request: Request) -> Response:
     """GET /csourceSubscriptions: a page, oldest first."""
     params = request.params
-    limit = params.number("limit", PAGE, 0, PAGE_LIMIT)
-    offset = params.number("offset", 0, 0, PAGE_OFFSET)
-    count = params.flag("count")
-    sys = _sys(request)
+    window = window_of(params)
+    sys = sys_of(request, "subscription")
     _done(request)
     kind = accepted(request, JSON, LD_JSON)
-    if limit == 0 and not count:
-        raise Invalid("a page of 0 asks for nothing but the count", field="limit", rule="1 or more, or count=true")
+    window.check()
     context = await context_of(request)
-    held, total = await request.parts.registration_subscriptions.page(request.tenant, limit, offset)
-    headers = [(b"ngsild-results-count", str(total).encode())] if count else []
-    if limit and offset:
-        headers.append(_page(limit, max(0, offset - limit), "prev"))
-    if limit and offset + limit < total:
-        headers.append(_page(limit, offset + limit, "next"))
-    shown = [model.told(record, tally, context, request.at, sys=sys) for record, tally in held]
-    return reply(request, kind, context, shown, headers)
+    held, total = await request.parts.registration_subscriptions.page(request.tenant, window.limit, window.offset)
+    secrets = may_know(request)
+    shown = [model.told(record, tally, context, request.at, sys=sys, secrets=secrets) for record, tally in held]
+    return reply(request, kind, context, shown, window.headers(request, total, LD_JSON))
 
 
 async def retrieve(request: Request) -> Response:
     """GET /csourceSubscriptions/{id}."""
-    subscription_id = _id(request)
-    sys = _sys(request)
+    subscription_id = id_of(request, "subscription")
+    sys = sys_of(request, "subscription")
     _done(request)
     kind = accepted(request, JSON, LD_JSON)
     context = await context_of(request)
     record, tally = await request.parts.registration_subscriptions.get(request.tenant, subscription_id)
-    return reply(request, kind, context, model.told(record, tally, context, request.at, sys=sys))
+    shown = model.told(record, tally, context, request.at, sys=sys, secrets=may_know(request))
+    return reply(request, kind, context, shown)
 
 
 async def update(request: Request) -> Response:
     """PATCH /csourceSubscriptions/{id}."""
-    subscription_id = _id(request)
+    subscription_id = id_of(request, "subscription")
     _done(request)
     body = object_of(request, patch=True)
     context = await context_of(request, body)
@@ -84,7 +77,7 @@ async def update(request: Request) -> Response:
 
 async def delete(request: Request) -> Response:
     """DELETE /csourceSubscriptions/{id}."""
-    subscription_id = _id(request)
+    subscription_id = id_of(request, "subscription")
     _done(request)
     await request.parts.registration_subscriptions.delete(request.tenant, subscription_id, request.at)
     return Response(204)
@@ -99,25 +92,6 @@ def _guard(request: Request, record: Record) -> None:
         access.demand(request.actor, Target("read", "registrations", request.tenant, (kind,)))
 
 
-def _id(request: Request) -> str:
-    """The id in the address; an address without one is that of all subscriptions, which are not changed at once."""
-    if not request.args[0]:
-        raise WrongMethod(f"{request.method} is for one subscription; none is named", field="id", rule="GET, POST")
-    return check_id(request.args[0])
-
-
-def _sys(request: Request) -> bool:
-    options = request.params.names("options")
-    if set(options) - {"sysAttrs"}:
-        raise Invalid("subscriptions have the option sysAttrs alone", field="options", rule="sysAttrs")
-    return bool(options)
-
-
 def _done(request: Request) -> None:
     request.params.flag("local")
     request.params.done()
-
-
-def _page(limit: int, offset: int, rel: str) -> tuple[bytes, bytes]:
-    """The address of another page; its media type is the one that the official cases want (041_03)."""
-    return b"link", f'<{ROOT}?limit={limit}&offset={offset}>;rel="{rel}";type="{LD_JSON}"'.encode()

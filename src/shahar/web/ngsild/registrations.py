@@ -19,13 +19,13 @@ from shahar.model.access import Act, Target
 from shahar.model.context import Context
 from shahar.model.entity import check_uri
 from shahar.model.registration import Ask, Period, Record, Tally
-from shahar.values.bounds import PAGE_LIMIT, PAGE_OFFSET, QUERY_NAMES
-from shahar.values.errors import Invalid, TooLarge, WrongMethod
+from shahar.values.bounds import QUERY_NAMES
+from shahar.values.errors import Invalid, TooLarge
 from shahar.web.exchange import JSON, LD_JSON, LOCATION, Params, Request, Response
-from shahar.web.ngsild.negotiate import accepted, check_id, context_of, object_of, reply
+from shahar.web.ngsild.listing import id_of, sys_of, window_of
+from shahar.web.ngsild.negotiate import accepted, context_of, object_of, reply
 
 ROOT: Final = "/ngsi-ld/v1/csourceRegistrations"
-PAGE: Final = 20
 LATER: Final = frozenset({"lang", "omit", "geometryProperty"})
 
 
@@ -41,8 +41,8 @@ async def create(request: Request) -> Response:
 
 async def retrieve(request: Request) -> Response:
     """GET /csourceRegistrations/{id}."""
-    registration_id = _id(request)
-    sys = _sys(request)
+    registration_id = id_of(request, "registration")
+    sys = sys_of(request, "registration")
     _done(request)
     kind = accepted(request, JSON, LD_JSON)
     context = await context_of(request)
@@ -53,7 +53,7 @@ async def retrieve(request: Request) -> Response:
 
 async def update(request: Request) -> Response:
     """PATCH /csourceRegistrations/{id}."""
-    registration_id = _id(request)
+    registration_id = id_of(request, "registration")
     _done(request)
     body = object_of(request, patch=True)
     context = await context_of(request, body)
@@ -65,7 +65,7 @@ async def update(request: Request) -> Response:
 
 async def delete(request: Request) -> Response:
     """DELETE /csourceRegistrations/{id}."""
-    registration_id = _id(request)
+    registration_id = id_of(request, "registration")
     _done(request)
 
     def check(record: Record) -> None:
@@ -78,10 +78,8 @@ async def delete(request: Request) -> Response:
 async def find(request: Request) -> Response:
     """GET /csourceRegistrations: a page of those that may have what is asked for, oldest first (5.10.2)."""
     params = request.params
-    limit = params.number("limit", PAGE, 0, PAGE_LIMIT)
-    offset = params.number("offset", 0, 0, PAGE_OFFSET)
-    count = params.flag("count")
-    sys = _sys(request)
+    window = window_of(params)
+    sys = sys_of(request, "registration")
     kind = accepted(request, JSON, LD_JSON)
     context = await context_of(request)
     ask = ask_of(params, context)
@@ -94,19 +92,13 @@ async def find(request: Request) -> Response:
             field="query",
             rule="ETSI GS CIM 009 clause 5.10.2.4",
         )
-    if limit == 0 and not count:
-        raise Invalid("a page of 0 asks for nothing but the count", field="limit", rule="1 or more, or count=true")
+    window.check()
     types = access.readable_types(request.actor, "registrations", request.tenant)
     held, total = await request.parts.registrations.find(
-        request.tenant, ask, request.at, limit=limit, offset=offset, csf=csf, types=types
+        request.tenant, ask, request.at, limit=window.limit, offset=window.offset, csf=csf, types=types
     )
-    headers = [(b"ngsild-results-count", str(total).encode())] if count else []
-    if limit and offset:
-        headers.append(_page_link(request, limit, max(0, offset - limit), "prev"))
-    if limit and offset + limit < total:
-        headers.append(_page_link(request, limit, offset + limit, "next"))
     shown = [_told(request, record, tally, context, sys) for record, tally in held]
-    return reply(request, kind, context, shown, headers)
+    return reply(request, kind, context, shown, window.headers(request, total, LD_JSON))
 
 
 # -- what is asked ----------------------------------------------------------------------------------------------------
@@ -185,28 +177,6 @@ def _guard(request: Request, record: Record) -> None:
 def _told(request: Request, record: Record, tally: Tally, context: Context, sys: bool) -> dict[str, object]:
     secrets = access.may(request.actor, _target(request, "write", record)).allowed
     return model.told(record, context, tally=tally, sys=sys, secrets=secrets)
-
-
-def _id(request: Request) -> str:
-    """The id in the address; an address without one is that of all registrations, which are not changed at once."""
-    if not request.args[0]:
-        raise WrongMethod(f"{request.method} is for one registration; none is named", field="id", rule="GET, POST")
-    return check_id(request.args[0])
-
-
-def _page_link(request: Request, limit: int, offset: int, rel: str) -> tuple[bytes, bytes]:
-    """The address of another page; its media type is the one that the official cases want (037_11)."""
-    given = request.headers.get(":query", "").split("&")
-    kept = [part for part in given if part and part.partition("=")[0] not in ("limit", "offset")]
-    address = "&".join([*kept, f"limit={limit}", f"offset={offset}"])
-    return b"link", f'<{ROOT}?{address}>;rel="{rel}";type="{LD_JSON}"'.encode()
-
-
-def _sys(request: Request) -> bool:
-    options = request.params.names("options")
-    if set(options) - {"sysAttrs"}:
-        raise Invalid("registrations have the option sysAttrs alone", field="options", rule="sysAttrs")
-    return bool(options)
 
 
 def _done(request: Request) -> None:

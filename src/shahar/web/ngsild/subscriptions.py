@@ -15,13 +15,11 @@ from shahar.model import access
 from shahar.model import subscription as model
 from shahar.model.access import Target
 from shahar.model.subscription import Record
-from shahar.values.bounds import PAGE_LIMIT, PAGE_OFFSET
-from shahar.values.errors import Invalid, WrongMethod
 from shahar.web.exchange import JSON, LD_JSON, Request, Response
-from shahar.web.ngsild.negotiate import accepted, check_id, context_of, object_of, reply
+from shahar.web.ngsild.listing import id_of, sys_of, window_of
+from shahar.web.ngsild.negotiate import accepted, context_of, object_of, reply
 
 ROOT: Final = "/ngsi-ld/v1/subscriptions"
-PAGE: Final = 20
 LATER: Final = frozenset({"via"})
 
 
@@ -39,43 +37,35 @@ async def create(request: Request) -> Response:
 async def find(request: Request) -> Response:
     """GET /subscriptions: a page, oldest first."""
     params = request.params
-    limit = params.number("limit", PAGE, 0, PAGE_LIMIT)
-    offset = params.number("offset", 0, 0, PAGE_OFFSET)
-    count = params.flag("count")
-    sys = _sys(request)
+    window = window_of(params)
+    sys = sys_of(request, "subscription")
     params.flag("local")
     params.done(LATER)
     kind = accepted(request, JSON, LD_JSON)
-    if limit == 0 and not count:
-        raise Invalid("a page of 0 asks for nothing but the count", field="limit", rule="1 or more, or count=true")
+    window.check()
     context = await context_of(request)
-    held, total = await request.parts.subscriptions.page(request.tenant, limit, offset)
-    headers = [(b"ngsild-results-count", str(total).encode())] if count else []
-    if limit and offset:
-        headers.append(_page(request, kind, limit, max(0, offset - limit), "prev"))
-    if limit and offset + limit < total:
-        headers.append(_page(request, kind, limit, offset + limit, "next"))
-    secrets = _may_know(request)
+    held, total = await request.parts.subscriptions.page(request.tenant, window.limit, window.offset)
+    secrets = may_know(request)
     shown = [model.told(record, tally, context, request.at, sys=sys, secrets=secrets) for record, tally in held]
-    return reply(request, kind, context, shown, headers)
+    return reply(request, kind, context, shown, window.headers(request, total, kind))
 
 
 async def retrieve(request: Request) -> Response:
     """GET /subscriptions/{id}."""
-    subscription_id = _id(request)
-    sys = _sys(request)
+    subscription_id = id_of(request, "subscription")
+    sys = sys_of(request, "subscription")
     request.params.flag("local")
     request.params.done(LATER)
     kind = accepted(request, JSON, LD_JSON)
     context = await context_of(request)
     record, tally = await request.parts.subscriptions.get(request.tenant, subscription_id)
-    shown = model.told(record, tally, context, request.at, sys=sys, secrets=_may_know(request))
+    shown = model.told(record, tally, context, request.at, sys=sys, secrets=may_know(request))
     return reply(request, kind, context, shown)
 
 
 async def update(request: Request) -> Response:
     """PATCH /subscriptions/{id}."""
-    subscription_id = _id(request)
+    subscription_id = id_of(request, "subscription")
     request.params.flag("local")
     request.params.done(LATER)
     body = object_of(request, patch=True)
@@ -94,7 +84,7 @@ async def update(request: Request) -> Response:
 
 async def delete(request: Request) -> Response:
     """DELETE /subscriptions/{id}."""
-    subscription_id = _id(request)
+    subscription_id = id_of(request, "subscription")
     request.params.flag("local")
     request.params.done(LATER)
     await request.parts.subscriptions.delete(request.tenant, subscription_id, request.at)
@@ -110,24 +100,6 @@ def _guard(request: Request, record: Record) -> None:
         access.demand(request.actor, Target("read", "entities", request.tenant, (kind,)))
 
 
-def _may_know(request: Request) -> bool:
+def may_know(request: Request) -> bool:
     """Whether the actor may see what subscriptions tell their endpoints to be let in: whoever may change them."""
     return access.may(request.actor, Target("write", "subscriptions", request.tenant)).allowed
-
-
-def _id(request: Request) -> str:
-    """The id in the address; an address without one is that of all subscriptions, which are not changed at once."""
-    if not request.args[0]:
-        raise WrongMethod(f"{request.method} is for one subscription; none is named", field="id", rule="GET, POST")
-    return check_id(request.args[0])
-
-
-def _sys(request: Request) -> bool:
-    options = request.params.names("options")
-    if set(options) - {"sysAttrs"}:
-        raise Invalid("subscriptions have the option sysAttrs alone", field="options", rule="sysAttrs")
-    return bool(options)
-
-
-def _page(request: Request, kind: str, limit: int, offset: int, rel: str) -> tuple[bytes, bytes]:
-    return b"link", f'<{ROOT}?limit={limit}&offset={offset}>;rel="{rel}";type="{kind}"'.encode()
