@@ -174,11 +174,12 @@ async def test_pages_name_their_neighbours(city: Any) -> None:
     client, _ = city
     for number in range(3):
         await register(client, body(id=f"urn:{number}"))
-    answer = await client.get(BASE + ROOT, params={"type": "Car", "limit": "1", "offset": "1"})
-    links = [value for name, value in answer.headers.multi_items() if name == "link" and "rel=" in value]
     path = "/ngsi-ld/v1/csourceRegistrations?type=Car&limit=1&offset="
-    assert any(link.startswith(f'<{path}0>;rel="prev"') for link in links)
-    assert any(link.startswith(f'<{path}2>;rel="next"') for link in links)
+    for slash in ("", "/"):  # an address is told without one, however it was asked for
+        answer = await client.get(BASE + ROOT + slash, params={"type": "Car", "limit": "1", "offset": "1"})
+        links = [value for name, value in answer.headers.multi_items() if name == "link" and "rel=" in value]
+        assert any(link.startswith(f'<{path}0>;rel="prev"') for link in links)
+        assert any(link.startswith(f'<{path}2>;rel="next"') for link in links)
 
 
 async def test_an_exclusive_registration_conflicts_with_entities_and_proxies_that_have_the_same(city: Any) -> None:

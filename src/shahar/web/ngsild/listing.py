@@ -57,7 +57,7 @@ def _link(request: Request, limit: int, offset: int, rel: str, media: str) -> by
     given = request.headers.get(":query", "").split("&")
     kept = [part for part in given if part and part.partition("=")[0] not in {"limit", "offset"}]
     address = "&".join([*kept, f"limit={limit}", f"offset={offset}"])
-    return f'<{request.path}?{address}>;rel="{rel}";type="{media}"'.encode()
+    return f'<{request.path.rstrip("/")}?{address}>;rel="{rel}";type="{media}"'.encode()
 
 
 def id_of(request: Request, what: str) -> str:
