@@ -82,9 +82,12 @@ def sentence(machine: dict[str, Any]) -> str:
 
 
 def cpu_s(pid: int | str = "self") -> float:
-    """Seconds of processor time that a process has used, user and system, all its threads (resolution 10 ms)."""
+    """Seconds of processor time that a process and the processes that it started have used, user and system, all their
+    threads (resolution 10 ms)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    used = sum(map(int, fields[11:15])) / _TICKS  # its own, and of those that have ended
+    started = " ".join(file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/children"))
+    return used + sum(cpu_s(int(child)) for child in started.split())
 
 
 def resident_mb(pid: int) -> float:

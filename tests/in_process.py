@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry
 from shahar.model.access import HOUSE, Scope
 from shahar.ports.sources import Door, Sources
 from shahar.services.accounts import Accounts
+from shahar.services.batches import Batches
 from shahar.services.broker import Broker
 from shahar.services.contexts import Contexts, Fetch
 from shahar.services.federation import Federation
@@ -65,6 +66,7 @@ async def asking(
         devices=none,
         runner=none,
         picture=none,
+        batches=Batches(),
         federation=Federation(registrations, Sources(door), contexts.get, identity.alias) if door is not None else None,
     )
     app = cast("Any", Application(parts, _no_pages, CollectorRegistry(), Rates()))

@@ -38,12 +38,14 @@ from shahar.config import Settings
 from shahar.model.access import HOUSE
 from shahar.model.city import City, Pace
 from shahar.model.system import LANGUAGES
+from shahar.ports.beside import Beside
 from shahar.ports.mqtt import Consumer
 from shahar.ports.mqtt_notices import MqttNotices
 from shahar.ports.nats import Bounds, Login, NatsServer, hash_key
 from shahar.ports.sources import Sources
 from shahar.ports.webhooks import Webhooks
 from shahar.services.accounts import NEVER, Accounts
+from shahar.services.batches import Batches
 from shahar.services.broker import Broker
 from shahar.services.contexts import Contexts
 from shahar.services.credentials import new_local_secret
@@ -163,6 +165,8 @@ async def house(
         broker = Broker(db)
         devices = Devices(db, broker, accounts, catalogue, hash_key)
         await devices.load()
+        beside = Beside()
+        stack.push_async_callback(beside.close)
         registrations = Registrations(db, scene.now)
         await registrations.start()
         stack.push_async_callback(registrations.stop)
@@ -200,6 +204,7 @@ async def house(
             devices,
             runner,
             picture,
+            Batches(beside),
             federation,
         )
         figures.register(registry, db, devices, runner, subscriptions, counts)

@@ -67,10 +67,10 @@ def told(body: Any) -> Any:
     except ShaharError as problem:
         return type(problem), str(problem)
     attrs: dict[str, Any] = {}
-    for iri, _, _, text in wish.told.lines:
+    for iri, _, _, text in wish.lines:
         attrs.setdefault(iri, []).append(orjson.loads(text))
-    assert orjson.loads(wish.told.attrs) == attrs
-    assert wish.told.multi == any(len(instances) > 1 for instances in attrs.values())
+    assert orjson.loads(wish.attrs) == attrs
+    assert wish.multi == any(len(instances) > 1 for instances in attrs.values())
     return {**wish.shell, "attrs": attrs}
 
 

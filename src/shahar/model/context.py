@@ -29,12 +29,17 @@ Source = Any
 
 
 class Context:
-    """One compiled @context. `source` is what the user gave (echoed in answers), never the core."""
+    """One compiled @context. `source` is what the user gave (echoed in answers), never the core; `documents` what it
+    was compiled from besides.
+    """
 
-    __slots__ = ("_compacted", "_expanded", "_prefixes", "_starts", "_terms", "_types", "source")
+    __slots__ = ("_compacted", "_expanded", "_prefixes", "_starts", "_terms", "_types", "documents", "source")
 
-    def __init__(self, source: Source, terms: Mapping[str, str], prefixes: frozenset[str]) -> None:
+    def __init__(
+        self, source: Source, documents: Mapping[str, Source], terms: Mapping[str, str], prefixes: frozenset[str]
+    ) -> None:
         self.source = source
+        self.documents = documents
         self._terms = {**terms, **CORE_TERMS}
         self._prefixes = (prefixes - CORE_TERMS.keys()) | _CORE_PREFIXES
         self._starts = sorted(
@@ -141,7 +146,7 @@ def compile_context(source: Source, documents: Mapping[str, Source]) -> Context:
     terms: dict[str, str] = {}
     prefixes: set[str] = set()
     _Compiler(documents, terms, prefixes).add(source, ())
-    return Context(source, terms, frozenset(prefixes))
+    return Context(source, documents, terms, frozenset(prefixes))
 
 
 class _Compiler:

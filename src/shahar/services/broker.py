@@ -198,18 +198,20 @@ def _apply_one(tx: Tx, tenant: str, wish: Wish, at: Instant, update: bool = Fals
             changes.apply(wish, None, at)
         number = tenants.make(tx, tenant, at)
     held = entities.load(tx, number, wish.id)
+    if held is None and isinstance(wish, Whole) and wish.at == at:
+        return rows.create(tx, number, wish)
     old = held.read() if held else None
     if isinstance(wish, Whole):
         whole = None if update and old is not None else _whole(wish, old, at)
         if whole is not None:
-            rows.write(tx, number, wish.id, held, old, whole, wish.told, at)
+            rows.write(tx, number, wish.id, held, old, whole, at, wish)
             return whole
         wish = wish.untold()
     if update and old is not None and wish.kind == "upsert":
         wish = Change("append", wish.id, wish.fragment)
     applied = changes.apply(wish, old, at)
     if applied.changed:
-        rows.write(tx, number, wish.id, held, old, applied, None, at)
+        rows.write(tx, number, wish.id, held, old, applied, at)
     return applied
 
 
@@ -221,7 +223,7 @@ def _whole(wish: Whole, old: Doc | None, at: Instant) -> Applied | None:
         return Applied(wish.shell, created=True)
     if wish.kind == "create" or at <= old["modifiedAt"]:
         return None
-    kept = {(iri, dataset) for iri, dataset, *_ in wish.told.lines}
+    kept = {(iri, dataset) for iri, dataset, *_ in wish.lines}
     gone = [
         (iri, one)
         for iri, instances in old["attrs"].items()

@@ -66,7 +66,7 @@ def _tell(tx: Tx, tenant: str, told: Chronicle, at: Instant, create: bool) -> bo
     else:
         applied = evolution.tell(told, old, at)
     applied.late += [(history.SCOPE, one) for _, one in scopes]
-    rows.write(tx, number, entity_id, held, old, applied, None, at)
+    rows.write(tx, number, entity_id, held, old, applied, at)
     return held is None
 
 
@@ -290,11 +290,11 @@ class _Known:
         """The rows of document and journal; those of history are written already."""
         lives = self.doc is not None
         if lives:
-            rows.document(self.tx, self.tenant, self.id, self.held, self.doc, applied, None, at)
+            rows.document(self.tx, self.tenant, self.id, self.held, self.doc, applied, at)
         types = applied.doc["type"] if applied.doc else self.doc["type"] if self.doc else []
         kind = "entity.deleted" if lives and applied.doc is None else "entity.updated"
         before = previous.told(self.tx, self.tenant, self.doc, applied.set, ends=applied.doc is None)
-        what = rows.account(types, applied, texts(applied.set).attrs, before)
+        what = rows.accounted(types, applied, texts(applied.set).attrs, before)
         journal.append(self.tx, self.tenant, at, kind, self.id, what)
 
 

@@ -15,11 +15,24 @@ import orjson
 
 from shahar.model.change import Applied
 from shahar.model.entity import Doc, Instance
-from shahar.model.told import Line, Told, tell
+from shahar.model.told import Line, Whole, account, tell
 from shahar.services import previous
 from shahar.store import entities, history, journal
 from shahar.store.db import Tx
 from shahar.values.instants import Instant
+
+
+def create(tx: Tx, tenant: int, whole: Whole) -> Applied:
+    """The rows of a whole entity under an id that was never used: nothing is there to be compared or taken away."""
+    pk = entities.put(tx, tenant, whole.id, None, None, whole.shell, whole.text, whole.multi, whole.shape)
+    applied = Applied(whole.shell, created=True)
+    names = history.names(tx)
+    rows = [_row(names, pk, whole.at, line) for line in whole.lines]
+    if "scope" in whole.shell:
+        rows += _scopes(names, pk, None, applied, whole.at)
+    history.append(tx, rows)
+    journal.append(tx, tenant, whole.at, "entity.created", whole.id, whole.what)
+    return applied
 
 
 def write(
@@ -29,19 +42,19 @@ def write(
     held: entities.Held | None,
     old: Doc | None,
     applied: Applied,
-    told: Told | None,
     at: Instant,
+    whole: Whole | None = None,
 ) -> None:
-    """The rows of a change of the entity that was `old`. `told`: every instance of the entity afterwards, of which
-    `applied.doc` then holds none itself.
+    """The rows of a change of the entity that was `old`. `whole`: all of the entity afterwards, of which `applied.doc`
+    then holds the shell alone.
     """
-    shared = told or tell(applied.set)
-    pk = document(tx, tenant, entity_id, held, old, applied, told, at)
+    told = whole or tell(applied.set)
+    pk = document(tx, tenant, entity_id, held, old, applied, at, whole)
     names = history.names(tx)
     rows: list[history.Key] = []
     if applied.doc is not None:
         modified = applied.doc["modifiedAt"]
-        rows = [_row(names, pk, modified, line) for line in shared.lines]
+        rows = [_row(names, pk, modified, line) for line in told.lines]
     if applied.gone:
         rows += [_tombstone(names, pk, iri, instance, at) for iri, instance in applied.gone]
     if applied.shell or applied.created or applied.doc is None:
@@ -54,10 +67,14 @@ def write(
         applied.late = [given for given, new in zip(applied.late, fresh, strict=True) if new]
     if rows or applied.late or applied.created or applied.shell or applied.doc is None:
         kind = "entity.deleted" if applied.doc is None else "entity.created" if applied.created else "entity.updated"
-        types = applied.doc["type"] if applied.doc else old["type"] if old else []
-        put = applied.set if told is None else ((iri, orjson.loads(text)) for iri, _, _, text in told.lines)
+        put = ((iri, orjson.loads(text)) for iri, _, _, text in whole.lines) if whole else applied.set
         before = previous.told(tx, tenant, old, put, ends=applied.doc is None)
-        journal.append(tx, tenant, at, kind, entity_id, account(types, applied, shared.attrs, before))
+        if whole and not before and not applied.gone:
+            what = whole.what
+        else:
+            types = applied.doc["type"] if applied.doc else old["type"] if old else []
+            what = accounted(types, applied, told.attrs, before)
+        journal.append(tx, tenant, at, kind, entity_id, what)
 
 
 def document(
@@ -67,8 +84,8 @@ def document(
     held: entities.Held | None,
     old: Doc | None,
     applied: Applied,
-    told: Told | None,
     at: Instant,
+    whole: Whole | None = None,
 ) -> int:
     """The row of the document alone; its number."""
     doc = applied.doc
@@ -76,9 +93,8 @@ def document(
         assert held is not None
         assert old is not None
         return entities.bury(tx, tenant, entity_id, held, old, at)
-    if told is not None:
-        text = f'{orjson.dumps(doc).decode()[:-1]},"attrs":{told.attrs}}}'
-        return entities.put(tx, tenant, entity_id, held, old, doc, text, told.multi, told.lines)
+    if whole is not None:
+        return entities.put(tx, tenant, entity_id, held, old, doc, whole.dressed(doc), whole.multi, whole.shape)
     if applied.set or applied.gone or applied.created or applied.shell:
         multi = any([len(instances) > 1 for instances in doc["attrs"].values()])  # noqa: C419 -- a list is faster
         return entities.put(tx, tenant, entity_id, held, old, doc, orjson.dumps(doc).decode(), multi)
@@ -114,7 +130,7 @@ def _scopes(names: Mapping[str, int], pk: int, old: Doc | None, applied: Applied
     return [_row(names, pk, at, line) for line in tell([(history.SCOPE, one)]).lines]
 
 
-def account(types: list[str], applied: Applied, attrs: str, before: Mapping[str, Any] | None = None) -> str:
+def accounted(types: list[str], applied: Applied, attrs: str, before: Mapping[str, Any] | None = None) -> str:
     """The journal's account of a change, with what services/previous tells besides.
 
     {"set": {IRI: [instance]}, "types", "gone": [[IRI, datasetId, instance as it was]], "late": {IRI: [instance]}}.
@@ -126,4 +142,4 @@ def account(types: list[str], applied: Applied, attrs: str, before: Mapping[str,
         rest["late"] = late = dict[str, list[Instance]]()
         for iri, instance in applied.late:
             late.setdefault(iri, []).append(instance)
-    return f'{{"set":{attrs},{orjson.dumps(rest).decode()[1:]}'
+    return account(attrs, rest)

@@ -20,7 +20,6 @@ import orjson
 from shahar.model import expiry, ordering
 from shahar.model import query as q
 from shahar.model.entity import Doc
-from shahar.model.told import Line
 from shahar.store import expiries, history, shapes
 from shahar.store.db import Bulk, Tx
 from shahar.store.dialect import SQLITE
@@ -163,10 +162,10 @@ def put(
     doc: Doc,
     text: str,
     multi: bool,
-    lines: Sequence[Line] | None = None,
+    shape: str | None = None,
 ) -> int:
     """Write what a change made of an entity, `old` before it; the row's number. `text` is the whole document, of which
-    `doc` may lack the attributes when `lines` tell them; `multi`: an attribute has several instances.
+    `doc` may lack the attributes when its `shape` is told; `multi`: an attribute has several instances.
     """
     pk = held.pk if held else _next(tx, "entity")
     new = Held(pk, text, gone=False)
@@ -175,7 +174,10 @@ def put(
         _put_types(tx, tenant, pk, doc, new=held is None)
     if new.placed or (held is not None and held.placed):
         _put_places(tx, tenant, pk, old, doc if "attrs" in doc else orjson.loads(text))
-    shapes.moved(tx, tenant, old, doc, lines)
+    if shape is None:
+        shapes.moved(tx, tenant, old, doc)
+    else:
+        shapes.became(tx, tenant, old, shape)
     if new.ends or (held is not None and held.ends):
         expiries.put(tx, pk, expiry.earliest(doc if "attrs" in doc else orjson.loads(text)))
     new.settled = tx.settled

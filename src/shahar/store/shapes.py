@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import orjson
 
+from shahar.model import shape
 from shahar.model.entity import Doc, Instance
-from shahar.model.told import Line
 from shahar.store.db import Bulk, Tx
 
 _ROWS: Final = Bulk(
@@ -27,9 +27,6 @@ _ROWS: Final = Bulk(
     sums=True,
 )
 Attrs = Mapping[str, Sequence[Instance]]
-REMEMBERED: Final = 1_000
-_TYPE: Final = slice(0, 20)
-"""Of an instance's text as much as tells its type from any other's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +38,16 @@ class Shape:
     entities: int
 
 
-def moved(tx: Tx, tenant: int, old: Doc | None, new: Doc | None, lines: Sequence[Line] | None = None) -> None:
-    """Count an entity that was `old` and is `new` (None: there is none); its attributes are in `lines` when given."""
-    if old is not None and new is not None and lines is None and _alike(old, new):
+def moved(tx: Tx, tenant: int, old: Doc | None, new: Doc | None) -> None:
+    """Count an entity that was `old` and is `new` (None: there is none)."""
+    if old is not None and new is not None and _alike(old, new):
         return
-    before = None if old is None else _text(tx, old["type"], old["attrs"])
-    after = None
-    if new is not None:
-        after = _text(tx, new["type"], new["attrs"]) if lines is None else _text_told(tx, new["type"], lines)
+    became(tx, tenant, old, None if new is None else _text(new["type"], new["attrs"]))
+
+
+def became(tx: Tx, tenant: int, old: Doc | None, after: str | None) -> None:
+    """Count an entity that was `old` and has the shape `after` (None: there is none)."""
+    before = None if old is None else _text(old["type"], old["attrs"])
     if before == after:
         return
     rows = [(tenant, text, count) for text, count in ((before, -1), (after, 1)) if text is not None]
@@ -67,44 +66,10 @@ def _alike(old: Doc, new: Doc) -> bool:
     return True
 
 
-def _text(tx: Tx, types: list[str], attrs: Attrs) -> str:
-    """The shape as it is written: members in the order of their names."""
+def _text(types: list[str], attrs: Attrs) -> str:
     if sum(map(len, attrs.values())) > len(attrs):
-        return _written(types, attrs)
-    key = (tuple(types), tuple(attrs), tuple([listed[0]["type"] for listed in attrs.values()]))
-    texts = _remembered(tx)
-    found = texts.get(key)
-    if found is None:
-        found = texts[key] = _written(types, attrs)
-    return found
-
-
-def _text_told(tx: Tx, types: list[str], lines: Sequence[Line]) -> str:
-    """The same from instances that were told as texts, which begin with their type."""
-    key = (tuple(types), tuple([line[0] for line in lines]), tuple([line[3][_TYPE] for line in lines]))
-    texts = _remembered(tx)
-    found = texts.get(key)
-    if found is None:
-        attrs: dict[str, list[Instance]] = {}
-        for iri, _, _, text in lines:
-            attrs.setdefault(iri, []).append(orjson.loads(text))
-        found = texts[key] = _written(types, attrs)
-    return found
-
-
-def _written(types: list[str], attrs: Attrs) -> str:
-    kinds = {iri: [one["type"] for one in instances] for iri, instances in attrs.items()}
-    return orjson.dumps({"attrs": kinds, "types": sorted(types)}, option=orjson.OPT_SORT_KEYS).decode()
-
-
-def _remembered(tx: Tx) -> dict[Any, str]:
-    """The shapes met lately, by what tells them apart: most entities have one of few, and writing one takes longer than
-    finding it.
-    """
-    texts: dict[Any, str] = tx.memory.setdefault("shapes", {})
-    if len(texts) > REMEMBERED:
-        texts.clear()
-    return texts
+        return shape.written(types, {iri: [one["type"] for one in instances] for iri, instances in attrs.items()})
+    return shape.of(tuple(types), tuple(attrs), tuple([listed[0]["type"] for listed in attrs.values()]))
 
 
 def every(tx: Tx, tenant: int) -> list[Shape]:

@@ -22,6 +22,7 @@ from shahar.values.errors import Invalid, Malformed, NotCarried, TooLarge
 if TYPE_CHECKING:
     from shahar.model.access import Actor
     from shahar.services.accounts import Accounts
+    from shahar.services.batches import Batches
     from shahar.services.broker import Broker
     from shahar.services.contexts import Contexts
     from shahar.services.devices import Devices
@@ -58,6 +59,7 @@ class Parts:
     devices: Devices
     runner: Runner
     picture: Picture
+    batches: Batches
     federation: Federation | None = None
     """None where no sources can be asked (a test without ports)."""
 

@@ -12,22 +12,20 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from shahar.model import access
+from shahar.model.bulk import Tried, name_of
 from shahar.model.change import Applied, Change, Kind
 from shahar.model.entity import CREATE, PATCH, Reading, check_uri, parse_entity
-from shahar.model.told import Wish, read_whole
+from shahar.model.told import read_whole
 from shahar.services.federation import Federation, Outcome
 from shahar.values.bounds import BATCH_ENTITIES
 from shahar.values.errors import Invalid, ShaharError, TooLarge
-from shahar.web.exchange import LD_JSON, Request, Response, json_response
+from shahar.web.exchange import JSON, LD_JSON, Request, Response, json_response
 from shahar.web.ngsild.distribution import BatchWish, batch, batch_answer, served
 from shahar.web.ngsild.negotiate import body_of, context_of, linked_context
 from shahar.web.problem import document_of
 
 TURN: Final = 16
 """Entities of a batch that are read before others get their turn: other requests, and the store's writer."""
-
-Tried = Wish | tuple[str, ShaharError]
-"""A change to try, or the id of an entity that could not be read and why."""
 
 
 async def create(request: Request) -> Response:
@@ -110,36 +108,49 @@ def _listed(body: Any) -> list[Any]:
 async def _wishes(request: Request, kind: Kind, reading: Reading, *, spread: bool) -> list[Tried]:
     """One wish for each entity of the body; what cannot be read becomes an error in its place. `spread`: sources take
     part, who may each get a portion of an entity, so that none is read as one text."""
-    wishes: list[Tried] = []
     if request.media_type == LD_JSON and linked_context(request) is not None:
         raise Invalid(
             "application/ld+json carries its @context in the body, not in Link", field="Link", rule="clause 6.3.5"
         )
     shared = None if request.media_type == LD_JSON else await context_of(request, [])
+    whole = kind in {"create", "upsert"} and not spread
+    if whole and shared is not None and request.media_type == JSON:
+        read = await request.parts.batches.read(kind, request.body, shared, request.at)
+        if read is not None:
+            return _allowed(request, read)
+    wishes: list[Tried] = []
     bodies = _listed(body_of(request))
-    allowed: set[tuple[str, ...]] = set()
     for number, body in enumerate(bodies):
         bodies[number] = None  # what has been read need not be kept
         if number % TURN == TURN - 1:
             await asyncio.sleep(0)
-        entity_id = str(body.get("id", body.get("@id", ""))) if isinstance(body, dict) else ""
         try:
             if shared is not None and isinstance(body, dict) and "@context" in body:
                 raise Invalid(
                     "application/json takes its @context from the Link header", field="@context", rule="clause 6.3.5"
                 )
             context = shared if shared is not None else await context_of(request, body)
-            if kind in {"create", "upsert"} and not spread:
-                wish: Wish = read_whole(kind, body, context, request.at)
+            if whole:
+                wishes.append(read_whole(kind, body, context, request.at))
             else:
                 doc = parse_entity(body, context, reading)
-                wish = Change(kind, doc["id"], doc)
-            if wish.types not in allowed:
-                access.demand(request.actor, access.Target("write", "entities", request.tenant, wish.types))
-                allowed.add(wish.types)
-            wishes.append(wish)
+                wishes.append(Change(kind, doc["id"], doc))
         except ShaharError as problem:
-            wishes.append((entity_id, problem))
+            wishes.append((name_of(body), problem))
+    return _allowed(request, wishes)
+
+
+def _allowed(request: Request, wishes: list[Tried]) -> list[Tried]:
+    """The wishes; an error in place of each that the actor may not have."""
+    allowed: set[tuple[str, ...]] = set()
+    for number, wish in enumerate(wishes):
+        if isinstance(wish, tuple) or wish.types in allowed:
+            continue
+        try:
+            access.demand(request.actor, access.Target("write", "entities", request.tenant, wish.types))
+            allowed.add(wish.types)
+        except ShaharError as problem:
+            wishes[number] = (wish.id, problem)
     return wishes
 
 

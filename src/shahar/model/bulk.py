@@ -1,0 +1,99 @@
+"""Many whole entities of one JSON text, read in another process: the question that it is asked, and its answer.
+
+For: batches, whose reading takes as long as their writing. Both sides are of one program and one version, so question
+and answer are Python's own marshalled values: an entity that was told already (model/told) costs 2 us to take over
+where reading it costs 28.
+Promises: `wishes(answer(question(...)))` is what `read_whole` makes of each member, a refused one with its error; None
+when the text is no plain list of entities in one @context, which the asker then reads, and refuses, itself.
+Does not: start processes (ports/beside); decide who may; read members that carry an @context of their own.
+"""
+
+from __future__ import annotations
+
+import marshal
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+import orjson
+
+from shahar.model.change import Change, Kind
+from shahar.model.context import Context, compile_context
+from shahar.model.told import Whole, Wish, read_whole
+from shahar.values import errors
+from shahar.values.bounds import BATCH_ENTITIES
+from shahar.values.errors import ShaharError
+from shahar.values.instants import Instant
+
+Tried = Wish | tuple[str, ShaharError]
+"""A change to try, or the id of an entity that could not be read and why."""
+
+_CONTEXTS: Final = 16
+"""Compiled contexts, and their texts, that each side remembers."""
+
+
+def name_of(body: Any) -> str:
+    """The id under which the failure of a member is told; empty when it has none."""
+    return str(body.get("id", body.get("@id", ""))) if isinstance(body, dict) else ""
+
+
+def question(kind: Kind, body: bytes, context: Context, at: Instant) -> bytes:
+    """The wish to read `body`, a JSON array of entities to `create` or to `upsert`, at instant `at`."""
+    return marshal.dumps((kind, body, _packed(context), at))
+
+
+def answer(asked: bytes) -> bytes:
+    """What came of each member of what `question` asked."""
+    kind, body, context, at = marshal.loads(asked)
+    try:
+        bodies = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        bodies = None
+    return marshal.dumps(_told(kind, bodies, _compiled(context), at) if _plain(bodies) else None)
+
+
+def wishes(answered: bytes) -> list[Tried] | None:
+    """The members in their order; None when the asker is to read the text itself."""
+    told = marshal.loads(answered)
+    return None if told is None else [_taken(one) for one in told]
+
+
+@lru_cache(maxsize=_CONTEXTS)
+def _packed(context: Context) -> bytes:
+    return orjson.dumps([context.source, context.documents])
+
+
+@lru_cache(maxsize=_CONTEXTS)
+def _compiled(packed: bytes) -> Context:
+    source, documents = orjson.loads(packed)
+    return compile_context(source, documents)
+
+
+def _plain(bodies: Any) -> bool:
+    if not isinstance(bodies, list) or not 0 < len(bodies) <= BATCH_ENTITIES:
+        return False
+    return not any([isinstance(body, dict) and "@context" in body for body in bodies])  # noqa: C419 -- a list is faster
+
+
+def _told(kind: Kind, bodies: Sequence[Any], context: Context, at: Instant) -> list[tuple[Any, ...]]:
+    found: list[tuple[Any, ...]] = []
+    for body in bodies:
+        try:
+            wish = read_whole(kind, body, context, at)
+        except ShaharError as problem:
+            found.append((name_of(body), type(problem).__name__, problem.detail, problem.field, problem.rule))
+        else:
+            if isinstance(wish, Whole):
+                found.append((kind, wish.id, wish.shell, wish.lines, wish.multi, wish.text, wish.what, wish.shape, at))
+            else:
+                found.append((kind, wish.id, wish.fragment))
+    return found
+
+
+def _taken(told: tuple[Any, ...]) -> Tried:
+    if len(told) == 9:
+        return Whole(*told)
+    if len(told) == 3:
+        return Change(*told)
+    name, problem, detail, field, rule = told
+    return name, getattr(errors, problem)(detail, field=field, rule=rule)
