@@ -31,7 +31,7 @@ from shahar.model.told import Whole, Wish
 from shahar.services import rows
 from shahar.store import entities, history, records, shapes, tenants, windows
 from shahar.store.db import Database, Tx
-from shahar.store.entities import Page
+from shahar.store.entities import Held, Page
 from shahar.store.shapes import Shape
 from shahar.store.windows import Wanted
 from shahar.values.errors import NotFound, ShaharError
@@ -43,6 +43,8 @@ log = structlog.get_logger(__name__)
 
 BRIEF: Final = 50
 """Changes in one batch up to which other answers may wait until it is applied."""
+DATASET: Final = '"datasetId":'
+"""What stands in the text of an entity of which an attribute may have several instances."""
 CREATING: Final = frozenset({"create", "upsert", "observe"})
 
 Outcome = Applied | ShaharError
@@ -198,11 +200,11 @@ def _apply_one(tx: Tx, tenant: str, wish: Wish, at: Instant, update: bool = Fals
             changes.apply(wish, None, at)
         number = tenants.make(tx, tenant, at)
     held = entities.load(tx, number, wish.id)
-    if held is None and isinstance(wish, Whole) and wish.at == at:
-        return rows.create(tx, number, wish)
     old = held.read() if held else None
     if isinstance(wish, Whole):
-        whole = None if update and old is not None else _whole(wish, old, at)
+        if held is None and wish.at == at:
+            return rows.create(tx, number, wish)
+        whole = _whole(wish, held, old, at) if held and old and not update else None
         if whole is not None:
             rows.write(tx, number, wish.id, held, old, whole, at, wish)
             return whole
@@ -215,22 +217,19 @@ def _apply_one(tx: Tx, tenant: str, wish: Wish, at: Instant, update: bool = Fals
     return applied
 
 
-def _whole(wish: Whole, old: Doc | None, at: Instant) -> Applied | None:
-    """What comes of a wish that was told already, without its attributes; None when it has to be thought again."""
-    if wish.at != at:
+def _whole(wish: Whole, held: Held, old: Doc, at: Instant) -> Applied | None:
+    """What comes of a wish that was told already and replaces what is there, without its attributes; None when it has
+    to be thought again.
+    """
+    if wish.at != at or wish.kind == "create" or at <= old["modifiedAt"]:
         return None
-    if old is None:
-        return Applied(wish.shell, created=True)
-    if wish.kind == "create" or at <= old["modifiedAt"]:
-        return None
+    shell = wish.shell | {"createdAt": old["createdAt"]}
+    attrs = old["attrs"]
+    if DATASET not in held.text and DATASET not in wish.text and attrs.keys() <= {line[0] for line in wish.lines}:
+        return Applied(shell, shell=True)
     kept = {(iri, dataset) for iri, dataset, *_ in wish.lines}
-    gone = [
-        (iri, one)
-        for iri, instances in old["attrs"].items()
-        for one in instances
-        if (iri, one.get("datasetId")) not in kept
-    ]
-    return Applied(wish.shell | {"createdAt": old["createdAt"]}, gone=gone, shell=True)
+    gone = [(iri, one) for iri, listed in attrs.items() for one in listed if (iri, one.get("datasetId")) not in kept]
+    return Applied(shell, gone=gone, shell=True)
 
 
 def _observe(tx: Tx, tenant: str, wish: Change, at: Instant, mark: Mark | None) -> int:

@@ -32,6 +32,8 @@ FOLLOWED_KEPT: Final = 1_000
 """Linked entities that one question remembers while it asks about them (`q=locatedAt{name}==...`)."""
 INDEXES_MAX: Final = 24
 INDEX_AFTER_ROWS: Final = 5_000
+PLACED: Final = '"GeoProperty"'
+"""What stands in the text of an entity, and of a shape, with a geometry."""
 _COMPOUND: Final = ("{v} >= '[' AND {v} < '\\'", "{v} >= '{{' AND {v} < '|'")
 """A list or an object is extracted as its JSON text, which starts with a bracket: it stays in, to be evaluated."""
 
@@ -56,20 +58,20 @@ class Held:
     text: str
     gone: bool
     settled: int = -1
-    ends: bool = field(init=False)
-    """Whether something of it may end."""
-
-    def __post_init__(self) -> None:
-        self.ends = '"expiresAt":' in self.text
 
     def read(self) -> Doc | None:
         """The document, None while the entity is deleted."""
         return None if self.gone else orjson.loads(self.text)
 
     @property
+    def ends(self) -> bool:
+        """Whether something of it may end."""
+        return '"expiresAt":' in self.text
+
+    @property
     def placed(self) -> bool:
         """Whether it may hold a geometry."""
-        return '"GeoProperty"' in self.text
+        return PLACED in self.text
 
 
 @dataclass(slots=True)
@@ -172,7 +174,7 @@ def put(
     tx.later(_ROWS, [(pk, tenant, entity_id, None, int(multi), text)])
     if old is None or old["type"] != doc["type"]:
         _put_types(tx, tenant, pk, doc, new=held is None)
-    if new.placed or (held is not None and held.placed):
+    if (PLACED in shape if shape else new.placed) or (held is not None and held.placed):
         _put_places(tx, tenant, pk, old, doc if "attrs" in doc else orjson.loads(text))
     if shape is None:
         shapes.moved(tx, tenant, old, doc)
