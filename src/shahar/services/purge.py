@@ -12,6 +12,7 @@ Source: ETSI GS CIM 009 clause 5.6.21.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from shahar.model import query as q
@@ -38,7 +39,7 @@ async def purge(
     until = await broker.db.read(entities.last)
     after = met = 0
     while True:
-        found = await broker.db.read(lambda tx: _scan(tx, tenant, query, after, until))  # noqa: B023 -- done in this round
+        found = await broker.db.read(partial(_scan, tenant=tenant, query=query, after=after, until=until))
         ids = [entity_id for _, entity_id, types in found if may(types)]
         for start in range(0, len(ids), CHUNK):
             await _apply(broker, tenant, [wish(entity_id) for entity_id in ids[start : start + CHUNK]], at)
