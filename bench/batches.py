@@ -14,6 +14,8 @@ from bench.figures import Goal, medians
 SIZE: Final = 1_000
 GROUPS: Final = 20
 CLIENTS: Final = 4
+WARM: Final = 3
+"""Batches of other entities before the count begins: the process that reads batches is started by the first."""
 
 
 def measure(folder: Path, command: str, say: Callable[[str], None], *, rounds: int) -> dict[str, Any]:
@@ -42,6 +44,7 @@ def measure(folder: Path, command: str, say: Callable[[str], None], *, rounds: i
 def _serve(folder: Path, command: str, clients: int, turns: Sequence[int]) -> load.Figures:
     """The figures of the last of the turns, each on the same entities."""
     with server.serving(folder / "served", command) as served:
+        load.generate(load.Plan(served.port, "batches", 1, 120, first=GROUPS * SIZE, turn=1, count=WARM), served.pid)
         told = [
             load.generate(load.Plan(served.port, "batches", clients, 120, turn=turn, count=GROUPS), served.pid)
             for turn in turns

@@ -5,25 +5,22 @@ pays nothing for it; while it starts, and when it is busy or broken, `ask` says 
 itself.
 Promises: it ends with us, however we end (its standard input closes); a question that is not answered in time ends it.
 It is told nothing but questions: no secret, no setting, no file of ours.
-Does not: know what is asked (`model/bulk` does); read anything but its standard input.
-
-A frame is its length in 8 bytes and its bytes; the first answer, empty, says that it is ready.
+Does not: know what is asked (ports/reader, the other process's own room, hands it to `model/bulk`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import sys
 from collections import deque
-from typing import BinaryIO, Final
+from typing import Final
 
 import structlog
 
-from shahar.model import bulk
 from shahar.values.errors import Unavailable
 
+READER: Final = "shahar.ports.reader"
 WAITING_MAX: Final = 8
 """Questions that wait for their answers at a time."""
 ANSWER_S: Final = 20.0
@@ -84,7 +81,7 @@ class Beside:
         try:
             kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", __name__),
+                *(sys.executable, "-m", READER),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 env=kept,
@@ -149,22 +146,3 @@ def _settle(future: asyncio.Future[bytes], heard: bytes | None) -> None:
 
 async def _frame(stream: asyncio.StreamReader) -> bytes:
     return await stream.readexactly(int.from_bytes(await stream.readexactly(8), "big"))
-
-
-def _serve(given: BinaryIO, out: BinaryIO) -> None:
-    """Answer until the other end closes."""
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 100)
-    _tell(out, b"")
-    while len(head := given.read(8)) == 8:
-        _tell(out, bulk.answer(given.read(int.from_bytes(head, "big"))))
-
-
-def _tell(out: BinaryIO, frame: bytes) -> None:
-    out.write(len(frame).to_bytes(8, "big"))
-    out.write(frame)
-    out.flush()
-
-
-if __name__ == "__main__":
-    _serve(sys.stdin.buffer, sys.stdout.buffer)
