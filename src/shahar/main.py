@@ -33,7 +33,7 @@ import uvicorn
 import uvloop
 from prometheus_client import CollectorRegistry
 
-from shahar import __version__, config, plugins
+from shahar import __version__, config, keeping, plugins
 from shahar.config import Settings
 from shahar.model.access import HOUSE
 from shahar.model.city import City, Pace
@@ -470,13 +470,14 @@ def parser() -> argparse.ArgumentParser:
         ("serve", "serve a city"),
         ("demo", "serve the demo city, which plays by itself"),
         ("key", "make an API key or a one-time link"),
+        *keeping.COMMANDS.items(),
     ):
         command = commands.add_parser(name, help=text, allow_abbrev=False)
         command.add_argument(
             "--config", type=Path, help=f"settings file (default: {config.FILE} here, when there is one)"
         )
         for setting in fields(Settings):
-            if name == "key" and setting.name != "data":
+            if name not in DEFAULTS and setting.name != "data":
                 continue
             command.add_argument(
                 "--" + setting.name.replace("_", "-"),
@@ -484,6 +485,8 @@ def parser() -> argparse.ArgumentParser:
                 default=argparse.SUPPRESS,
                 help=setting.metadata["help"],
             )
+        if name in keeping.COMMANDS:
+            keeping.arguments(name, command)
         if name == "key":
             command.add_argument(
                 "--role", default="administrator", help="resident, operator, body-head, auditor, administrator"
@@ -520,6 +523,8 @@ def _command(given: argparse.Namespace) -> int:
     options = {name: value for name, value in vars(given).items() if name in config.NAMES}
     settings = config.settings(options, os.environ, file, DEFAULTS.get(given.command, {}))
     _log(settings.log_level)
+    if given.command in keeping.COMMANDS:
+        return keeping.run(settings.data, given, wall())
     if given.command == "key":
         print(uvloop.run(make_key(settings, given)))
         return 0

@@ -187,10 +187,13 @@ FLOORS: Final[dict[str, frozenset[str]]] = {
     "demo": frozenset({"values", "model", "kit", "services", "ports"}),
     "plugins": frozenset({"*"}),
     "config": frozenset({"*"}),
+    "keeping": frozenset({"*"}),
     "main": frozenset({"*"}),
     "__main__": frozenset({"main"}),
 }
-TOP: Final = frozenset({"plugins", "config", "main", "__main__"})  # put things together; never imported from below
+TOP: Final = frozenset(
+    {"plugins", "config", "keeping", "main", "__main__"}
+)  # put things together; never imported from below
 STRANGERS: Final = frozenset({"systems", "envelopes", "connectors", "ports"})  # whose rooms do not know each other
 
 
@@ -259,7 +262,7 @@ def import_graph(sources: Iterable[Source]) -> dict[str, set[str]]:
 
 # --- sockets, disks, clocks -------------------------------------------------------------------------------------------
 
-OUTSIDE: Final = frozenset({"ports", "web", "demo", "plugins", "config", "main", "__main__"})
+OUTSIDE: Final = frozenset({"ports", "web", "demo", "plugins", "config", "keeping", "main", "__main__"})
 SPEAKS_OUT: Final = tuple(
     """
     socket socketserver ssl select selectors subprocess multiprocessing urllib.request http.client http.server
@@ -268,7 +271,7 @@ SPEAKS_OUT: Final = tuple(
     """.split()
 )
 DATABASES: Final = ("apsw", "sqlite3", "asyncpg", "psycopg", "duckdb", "pyarrow", "sqlalchemy")
-CONNECTIONS: Final = ("store.db", "store.dialect", "store.migrate")
+CONNECTIONS: Final = ("store.db", "store.dialect", "store.keep", "store.migrate")
 DATABASE_ROOMS: Final[dict[str, tuple[str, ...]]] = {
     "apsw": CONNECTIONS,
     "asyncpg": CONNECTIONS,

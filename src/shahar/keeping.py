@@ -1,0 +1,112 @@
+"""The commands of who keeps a city: `shahar backup`, `restore`, `doctor`.
+
+For: main, which hands over the settings and what was typed.
+Promises: long work shows how far it is; `doctor` changes nothing, and ends with 1 when something is wrong enough to
+act on at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import urllib.error
+import urllib.request
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final, TextIO
+
+from shahar import __version__
+from shahar.services import archive, doctor
+from shahar.services.archive import Progress
+from shahar.store import keep
+from shahar.store.db import owned
+from shahar.values.errors import ShaharError
+from shahar.values.instants import Instant
+
+COMMANDS: Final = {
+    "backup": "copy a city, running or not, into one file",
+    "restore": "put the city of a backup into the data folder",
+    "doctor": "say what is wrong with a city, and what to do",
+}
+_SIGNS: Final = {"ok": "ok  ", "warn": "WARN", "fail": "FAIL"}
+
+
+def arguments(name: str, command: argparse.ArgumentParser) -> None:
+    """Add what a command takes besides the data folder."""
+    if name == "backup":
+        command.add_argument("file", type=Path, help="the new file, such as city-2026-11-22.tar")
+    elif name == "restore":
+        command.add_argument("file", type=Path, help="the backup")
+        text = "put it in the place of a city that is there; that one is kept aside"
+        command.add_argument("--replace", action="store_true", help=text)
+    else:
+        command.add_argument("--quick", action="store_true", help="do not read the whole store")
+        command.add_argument("--json", action="store_true", help="for programs")
+
+
+def run(data: Path, given: argparse.Namespace, at: Instant) -> int:
+    """Do one of the commands; its exit status."""
+    if given.command == "backup":
+        made = archive.write(data, given.file, __version__, at, bar(sys.stderr))
+        print(f"{given.file}: {made.bytes / 1e6:.1f} MB, {made.counts['entity']} entities, sha256 {made.sha256}")
+        return 0
+    if given.command == "restore":
+        told, aside = archive.restore(given.file, data, at, replace=given.replace, progress=bar(sys.stderr))
+        kept = f"; what was there is kept as {aside}" if aside else ""
+        print(f"{data} holds the city of {told.at}, {told.counts['entity']} entities{kept}")
+        return 0
+    found = doctor.findings(_facts(data, at, quick=given.quick))
+    if given.json:
+        print(json.dumps([asdict(one) for one in found], indent=2))
+    else:
+        for one in found:
+            print(f"{_SIGNS[one.state]}  {one.what}: {one.said}" + (f"\n      -> {one.advice}" if one.advice else ""))
+    return 1 if any(one.state == "fail" for one in found) else 0
+
+
+def bar(stream: TextIO, wide: int = 32) -> Progress:
+    """A progress bar on a terminal; one line for each thing that is done where there is none."""
+    said: set[str] = set()
+
+    def draw(what: str, part: float) -> None:
+        if stream.isatty():
+            filled = round(part * wide)
+            stream.write(
+                f"\r{what:10} [{'#' * filled}{'.' * (wide - filled)}] {part:4.0%}" + ("\n" if part >= 1 else "")
+            )
+        elif what not in said:
+            said.add(what)
+            stream.write(f"{what} ...\n")
+        stream.flush()
+
+    return draw
+
+
+def _facts(data: Path, at: Instant, *, quick: bool) -> doctor.Facts:
+    path = data / keep.NAME
+    disk = shutil.disk_usage(data if data.exists() else Path())
+    look, fault, problem = None, "", None
+    try:
+        look = keep.look(path)
+        if not quick:
+            draw = bar(sys.stderr)
+            problem = keep.check(path, lambda part: draw("reading", part))
+    except ShaharError as failure:
+        fault = failure.detail
+    ready = _ready(data) if owned(path) else None
+    left = tuple(sorted(one.name for one in data.glob(archive.RESTORING + "*"))) if ready is None else ()
+    return doctor.Facts(at, disk.free, disk.total, look, fault, problem, ready, left)
+
+
+def _ready(data: Path) -> str:
+    """What the process that owns the folder answers on /ready; empty when it is ready."""
+    try:
+        base = (data / "local.key").read_text().split()[0]
+        with urllib.request.urlopen(f"{base}/ready", timeout=10) as answer:
+            return "" if answer.status == 200 else f"/ready answers {answer.status}"
+    except urllib.error.HTTPError as problem:
+        return f"/ready answers {problem.code}: {problem.read(500).decode(errors='replace')}"
+    except (OSError, IndexError) as problem:
+        return f"it does not answer: {problem}"
