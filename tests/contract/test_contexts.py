@@ -79,6 +79,39 @@ async def test_a_relative_address_in_a_context_is_relative_to_the_context(db: Da
     assert (context.expand("x"), context.expand("y")) == ("https://x.example/x", "https://y.example/y")
 
 
+async def test_scopes_that_are_addresses_are_fetched_too_relative_to_where_they_stand(db: Database) -> None:
+    scope = ["car.jsonld", {"owner": {"@id": "https://x.example/owner", "@context": "/human.jsonld"}}]
+    documents: dict[str, object] = {
+        ADDRESS: {"Car": {"@id": "https://x.example/Car", "@context": scope}},
+        "https://a.example/car.jsonld": {"speed": "https://x.example/carSpeed"},
+        "https://a.example/human.jsonld": {"name": "https://x.example/humanName"},
+    }
+    fetch = Fetches(documents)
+    car = (await Contexts(db, fetch).get(ADDRESS, 1)).of_types(["Car"])
+    assert car.expand("speed") == "https://x.example/carSpeed"
+    assert car.within("owner").expand("name") == "https://x.example/humanName"
+    assert fetch.asked == 3
+
+
+async def test_a_scope_that_cannot_be_had_makes_the_context_unavailable(db: Database) -> None:
+    scoped = {"Car": {"@id": "https://x.example/Car", "@context": "https://a.example/none"}}
+    with pytest.raises(ContextUnavailable):
+        await Contexts(db, Fetches({ADDRESS: scoped})).get(ADDRESS, 1)
+    many = {f"t{n}": {"@id": "https://x.example/", "@context": f"https://a.example/{n}"} for n in range(40)}
+    with pytest.raises(Invalid):
+        await Contexts(db, Fetches({f"https://a.example/{n}": {} for n in range(40)})).get(many, 1)
+
+
+async def test_a_context_that_nests_without_end_is_refused(db: Database) -> None:
+    deep: object = {}
+    for turn in range(300):
+        deep = {"a": {"@id": "https://x.example/a", "@context": deep}} if turn % 2 else [deep]
+    with pytest.raises(Invalid):
+        await Contexts(db, Fetches({ADDRESS: deep})).get(ADDRESS, 1)
+    with pytest.raises(Invalid):
+        await Contexts(db, Fetches(None)).get(deep, 1)
+
+
 async def test_a_local_file_stands_in_for_the_network(db: Database, tmp_path: Path) -> None:
     (tmp_path / "c.jsonld").write_text(json.dumps({"@context": {"x": "https://x.example/x"}}))
     fetch = Fetches(None)

@@ -16,7 +16,8 @@ from tests.property.test_told import AT, ATTRIBUTES, SHELLS, WHOLE
 
 FAR = "https://example.org/context.jsonld"
 OURS = compile_context(
-    [FAR, {"a": "https://example.org/a"}], {FAR: {"T": "https://example.org/T", "ex": "https://ex/"}}
+    [FAR, {"a": {"@id": "https://example.org/a", "@context": {"accuracy": "https://example.org/ofA"}}, "ident": "@id"}],
+    {FAR: {"T": "https://example.org/T", "ex": "https://ex/"}},
 )
 MEMBERS = st.one_of(
     st.builds(lambda shell, attributes: {**attributes, **shell}, SHELLS | WHOLE, ATTRIBUTES), st.just(7)
@@ -28,7 +29,7 @@ def here(body: Any, context: Context) -> Any:
     try:
         return read_whole("upsert", body, context, AT)
     except ShaharError as problem:
-        return bulk.name_of(body), type(problem), problem.detail, problem.field, problem.rule
+        return bulk.name_of(body, context), type(problem), problem.detail, problem.field, problem.rule
 
 
 def there(tried: bulk.Tried) -> Any:

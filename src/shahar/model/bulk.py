@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import orjson
 
+from shahar.model.aliases import id_in
 from shahar.model.change import Change, Kind
 from shahar.model.context import Context, compile_context
 from shahar.model.told import Whole, Wish, read_whole
@@ -32,9 +33,9 @@ _CONTEXTS: Final = 16
 """Compiled contexts, and their texts, that each side remembers."""
 
 
-def name_of(body: Any) -> str:
+def name_of(body: Any, context: Context) -> str:
     """The id under which the failure of a member is told; empty when it has none."""
-    return str(body.get("id", body.get("@id", ""))) if isinstance(body, dict) else ""
+    return id_in(body, context) if isinstance(body, dict) else ""
 
 
 def question(kind: Kind, body: bytes, context: Context, at: Instant) -> bytes:
@@ -81,7 +82,7 @@ def _told(kind: Kind, bodies: Sequence[Any], context: Context, at: Instant) -> l
         try:
             wish = read_whole(kind, body, context, at)
         except ShaharError as problem:
-            found.append((name_of(body), type(problem).__name__, problem.detail, problem.field, problem.rule))
+            found.append((name_of(body, context), type(problem).__name__, problem.detail, problem.field, problem.rule))
         else:
             if isinstance(wish, Whole):
                 found.append((kind, wish.id, wish.shell, wish.lines, wish.multi, wish.text, wish.what, wish.shape, at))

@@ -2,52 +2,82 @@
 
 For: expanding and compacting names at the price of a dictionary lookup (a JSON-LD processor takes 1-3 ms a request,
 this 6 us).
-Promises: the tables agree with a JSON-LD 1.1 processor for term definitions, prefixes, @vocab, nested and imported
-contexts, which tests hold against PyLD; the core @context is applied last and wins (ETSI GS CIM 009 clause 5.5.7).
-Does not: fetch anything (`wanted` says which addresses are missing; services/contexts.py gets them); look into scoped
-contexts (`@context` inside a term definition changes names inside values only, and values are opaque here).
-Source: https://www.w3.org/TR/json-ld11-api/ sections 4.1 and 4.2; ETSI GS CIM 009 clauses 4.4, 5.5.7.
+Promises: the tables agree with a JSON-LD 1.1 processor for term definitions, prefixes, @vocab, nested, imported and
+scoped contexts and aliases of keywords, which tests hold against PyLD; the core @context is applied last and wins,
+also over scoped contexts (ETSI GS CIM 009 clause 5.5.7); what `compact` gives, `expand` of the same context takes back.
+How scopes apply (JSON-LD 1.1 sections 4.1.8 and 4.1.9): `of_types` is the context of the members of a node of some
+types, `within` that of what stands in one of its members. A type's scope does not reach into nested nodes, and here
+every attribute is one; that of a member does; each may say otherwise with @propagate. `plain` contexts, without scoped
+terms and without aliases, are spared all of it.
+Does not: fetch anything (`addresses` says which documents are wanted; services/contexts.py gets them); look into
+values, which are opaque but for VocabProperty; rename members (model/aliases does).
+Source: https://www.w3.org/TR/json-ld11-api/ sections 4.1, 4.2, 5.1 and 6.1; ETSI GS CIM 009 clauses 4.4, 5.5.7;
+docs/decisions/001-context-tables.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from heapq import merge
+from typing import Final
 
-from shahar.model.terms import CORE_PATTERN, CORE_TERMS, DEFAULT_VOCABULARY
-from shahar.values.bounds import CONTEXT_LEVELS, CONTEXT_TERMS, CONTEXTS_PER_REQUEST, NAME_CHARS
-from shahar.values.errors import ContextUnavailable, Invalid
+from shahar.model.definitions import Source, Table, addresses, is_core, tables_of
+from shahar.model.terms import CORE_ALIASES, CORE_PREFIXES, CORE_TERMS, DEFAULT_VOCABULARY
+from shahar.values.bounds import NAME_CHARS
+from shahar.values.errors import Invalid
+
+__all__ = ["CORE", "Context", "Source", "addresses", "check_name", "compile_context", "is_core"]
 
 _CACHE_MAX: Final = 10_000
-_INCLUDED_MAX: Final = 4 * CONTEXTS_PER_REQUEST
+_SCOPED_CACHE_MAX: Final = 250
+_PLACES_MAX: Final = 500
+"""Contexts with scoped ones over them that one @context keeps, each with so many names."""
 _FORBIDDEN: Final = frozenset("<>\"'=;(){}[]|\\^` \t\r\n\0")
-_CORE_PREFIXES: Final = frozenset({"ngsi-ld", "geojson"})
-_GEN_DELIMS: Final = tuple(":/?#[]@")
-
-Source = Any
-"""What stands under @context: an address, an object, or a list of both."""
 
 
 class Context:
-    """One compiled @context. `source` is what the user gave (echoed in answers), never the core; `documents` what it
-    was compiled from besides.
+    """One compiled @context, or what holds of it in one place. `source` is what the user gave (echoed in answers),
+    never the core, `documents` what it was compiled from besides. `plain`: it holds alike everywhere, and no name but
+    the standard's own stands for a keyword.
     """
 
-    __slots__ = ("_compacted", "_expanded", "_prefixes", "_starts", "_terms", "_types", "documents", "source")
+    __slots__ = (
+        "_compacted",
+        "_expanded",
+        "_layers",
+        "_made",
+        "_most",
+        "_outer",
+        "_places",
+        "_root",
+        "documents",
+        "plain",
+        "source",
+    )
 
     def __init__(
-        self, source: Source, documents: Mapping[str, Source], terms: Mapping[str, str], prefixes: frozenset[str]
+        self,
+        source: Source,
+        documents: Mapping[str, Source],
+        layers: tuple[Table, ...],
+        root: Context | None = None,
+        outer: Context | None = None,
     ) -> None:
-        self.source = source
-        self.documents = documents
-        self._terms = {**terms, **CORE_TERMS}
-        self._prefixes = (prefixes - CORE_TERMS.keys()) | _CORE_PREFIXES
-        self._starts = sorted(
-            ((self._terms[p], p) for p in self._prefixes if p in self._terms), key=lambda pair: (-len(pair[0]), pair[1])
-        )
-        self._expanded: dict[str, str] = dict(self._terms)
-        self._compacted = _inverse(self._terms)
-        self._types: dict[str, str] = {}
+        self.source, self.documents, self._layers, self._outer = source, documents, layers, outer
+        self._root = self if root is None else root
+        self._places: dict[object, Context] = {}
+        self._made = 0
+        self._expanded: dict[str, str] = {}
+        self._compacted: dict[str, str] = {}
+        self._most = _SCOPED_CACHE_MAX
+        self.plain = False
+        if root is None:
+            (table,) = layers
+            self.plain = outer is None and not table.scopes and table.aliases.keys() <= CORE_ALIASES.keys()
+            own = {term: iri for term, iri in table.terms.items() if iri is not None and term not in CORE_ALIASES}
+            self._expanded = {**own, **CORE_TERMS}
+            self._compacted = _inverse(self._expanded)
+            self._most = _CACHE_MAX + len(self._expanded)
 
     def expand(self, name: str) -> str:
         """The IRI of an attribute's or a type's name; Invalid when the name may not be one (clause 4.6.2)."""
@@ -57,9 +87,14 @@ class Context:
         return found
 
     def _expand_new(self, name: str) -> str:
-        check_name(name)
-        found = self._resolve(name)
-        if len(self._expanded) < _CACHE_MAX + len(self._terms):
+        found = self._term(name)
+        if found is None:
+            check_name(name)
+            found = self._meaning(name)
+        if found is None:
+            rule = "JSON-LD 1.1: an alias of a keyword is no name of anything else"
+            raise Invalid(f"{name!r:.80} stands for {self.keyword(name)}", field=name[:80], rule=rule)
+        if len(self._expanded) < self._most:
             self._expanded[name] = found
         return found
 
@@ -70,33 +105,131 @@ class Context:
         found = self._compacted.get(iri)
         if found is None:
             found = self._compact_new(iri)
-            if len(self._compacted) < _CACHE_MAX + len(self._terms):
+            if len(self._compacted) < self._most:
                 self._compacted[iri] = found
         return found
 
     def _compact_new(self, iri: str) -> str:
+        if self._root is not self:
+            terms = self._terms_for(iri)
+            if terms:
+                return min(terms, key=_rank)
         if iri.startswith(DEFAULT_VOCABULARY):
             name = iri[len(DEFAULT_VOCABULARY) :]
-            if name and name not in self._terms and ":" not in name:
+            if name and ":" not in name and name not in CORE_ALIASES and self._meaning(name) == iri:
                 return name
-        for start, prefix in self._starts:
+        for _, prefix, start in merge(_CORE_STARTS, *(table.starts() for table in self._layers)):
             name = f"{prefix}:{iri[len(start) :]}"
-            if iri.startswith(start) and len(iri) > len(start) and self._resolve(name) == iri:
+            if iri.startswith(start) and len(iri) > len(start) and self._meaning(name) == iri:
                 return name
         return iri
 
-    def _resolve(self, name: str) -> str:
+    def _terms_for(self, iri: str) -> list[str]:
+        """Every term that stands for an IRI here."""
+        found = [_CORE_NAMES[iri]] if iri in _CORE_NAMES else []
+        for table in self._layers:
+            found += [term for term in table.names(iri) if self._layer(term) is table]
+        return found
+
+    def _layer(self, name: str) -> Table | None:
+        """The innermost table that speaks of a name."""
+        for table in self._layers:
+            if name in table.terms:
+                return table
+        return None
+
+    def _term(self, name: str) -> str | None:
+        """The IRI of a term; None when the name is none."""
+        found = CORE_TERMS.get(name)
+        if found is not None or name in CORE_ALIASES:
+            return found
+        table = self._layer(name)
+        return None if table is None else table.terms[name]
+
+    def _meaning(self, name: str) -> str | None:
         """What a name means: its own definition's IRI, a prefix and the rest, itself when it is an IRI, else a name of
-        the default vocabulary.
+        the default vocabulary. None: it stands for a keyword.
         """
-        if name in self._terms:
-            return self._terms[name]
+        found = self._term(name)
+        if found is not None:
+            return found
+        if self.keyword(name) is not None:
+            return None
         prefix, colon, rest = name.partition(":")
         if not colon:
             return DEFAULT_VOCABULARY + name
-        if prefix in self._prefixes and not rest.startswith("//"):
-            return self._terms[prefix] + rest
+        if prefix in CORE_PREFIXES and not rest.startswith("//"):
+            return CORE_TERMS[prefix] + rest
+        table = None if prefix in CORE_TERMS or rest.startswith("//") else self._layer(prefix)
+        if table is not None and prefix in table.prefixes:
+            return f"{table.terms[prefix]}{rest}"
         return name
+
+    # -- places -------------------------------------------------------------------------------------------------------
+
+    def keyword(self, name: str) -> str | None:
+        """The keyword that a name of the user's stands for; None for others, and for `id` and `type`."""
+        if name in CORE_TERMS or name in CORE_ALIASES:
+            return None
+        table = self._layer(name)
+        return None if table is None else table.aliases.get(name)
+
+    def of_types(self, names: Iterable[str]) -> Context:
+        """The context of the members of a node whose types are written so. Invalid when the scoped contexts of two
+        types contradict each other in a protected term."""
+        if self.plain:
+            return self
+        found = self
+        for name in sorted(set(names)):
+            scope = self._scope(name)
+            if scope is not None:
+                found = found._over(scope, propagates=False)
+        return found
+
+    def within(self, name: str) -> Context:
+        """The context of what stands in the member of this name."""
+        if self.plain:
+            return self
+        scope = self._scope(name)
+        base = self if self._outer is None else self._outer
+        return base if scope is None else base._over(scope, propagates=True)
+
+    def _scope(self, name: str) -> Table | None:
+        if name in CORE_TERMS or name in CORE_ALIASES:
+            return None
+        table = self._layer(name)
+        return None if table is None else table.scopes.get(name)
+
+    def _over(self, scope: Table, *, propagates: bool) -> Context:
+        """This context with a scoped one over it; `propagates` is what holds when that one does not say."""
+        key = (id(scope), propagates)  # tables live as long as the root does, and it as long as this
+        found = self._places.get(key)
+        if found is not None:
+            return found
+        if not propagates:
+            self._check_protected(scope)
+        outer = self._outer
+        if outer is None and not (propagates if scope.propagates is None else scope.propagates):
+            outer = self
+        layers = (scope,) if scope.clears else (scope, *self._layers)
+        found = Context(self.source, self.documents, layers, self._root, outer)
+        root = self._root
+        root._made += 1
+        if root._made > _PLACES_MAX:  # whoever meets these again makes them again
+            root._made = 0
+            root._places.clear()
+        self._places[key] = found
+        return found
+
+    def _check_protected(self, scope: Table) -> None:
+        """Invalid when the scope of a type ends or changes what is protected; that of a member may (4.1.11)."""
+        for table in self._layers:
+            for term in table.protected:
+                if self._layer(term) is not table or term in CORE_TERMS or term in CORE_ALIASES:
+                    continue
+                if scope.clears or (term in scope.terms and not scope.defines_as(table, term)):
+                    rule = "JSON-LD 1.1: the scoped context of a type keeps protected terms"
+                    raise Invalid(f"term {term!r:.80} is protected", field="@context", rule=rule)
 
 
 def check_name(name: object) -> None:
@@ -108,33 +241,16 @@ def check_name(name: object) -> None:
 
 
 def _inverse(terms: Mapping[str, str]) -> dict[str, str]:
-    """IRI -> term; of several the shortest, then the first of the alphabet; core terms before the user's."""
+    """IRI -> the term that is written for it."""
     inverse: dict[str, str] = {}
-    for term, iri in sorted(terms.items(), key=lambda pair: (pair[0] not in CORE_TERMS, len(pair[0]), pair[0])):
+    for term, iri in sorted(terms.items(), key=lambda pair: _rank(pair[0])):
         inverse.setdefault(iri, term)
     return inverse
 
 
-def is_core(address: str) -> bool:
-    """Whether an address is a published core @context (exact version pattern, so that a misspelt one is missed)."""
-    return CORE_PATTERN.fullmatch(address) is not None
-
-
-def addresses(source: Source) -> Iterator[str]:
-    """The addresses of remote contexts that stand in `source`, core ones left out."""
-    if isinstance(source, str):
-        if not is_core(source):
-            yield source
-    elif isinstance(source, list):
-        for part in source:
-            yield from addresses(part)
-    elif isinstance(source, dict):
-        if isinstance(source.get("@import"), str):
-            yield source["@import"]
-    elif source is not None:
-        raise Invalid(
-            "an @context is an address, an object, or a list of them", field="@context", rule="JSON-LD 1.1 context"
-        )
+def _rank(term: str) -> tuple[bool, int, str]:
+    """Of several names the core's comes first, then the shortest, then the first of the alphabet."""
+    return term not in CORE_TERMS, len(term), term
 
 
 def compile_context(source: Source, documents: Mapping[str, Source]) -> Context:
@@ -143,101 +259,12 @@ def compile_context(source: Source, documents: Mapping[str, Source]) -> Context:
     Raises ContextUnavailable when an address is not among the documents, Invalid when a definition breaks JSON-LD's
     rules.
     """
-    terms: dict[str, str] = {}
-    prefixes: set[str] = set()
-    _Compiler(documents, terms, prefixes).add(source, ())
-    return Context(source, documents, terms, frozenset(prefixes))
+    table = tables_of(source, documents)
+    outer = Context(None, {}, (Table(),)) if table.propagates is False else None
+    return Context(source, documents, (table,), outer=outer)
 
 
-class _Compiler:
-    """Walks nested contexts in order, later definitions over earlier ones."""
-
-    def __init__(self, documents: Mapping[str, Source], terms: dict[str, str], prefixes: set[str]) -> None:
-        self.documents, self.terms, self.prefixes = documents, terms, prefixes
-        self.seen = 0
-        self.vocabulary = DEFAULT_VOCABULARY
-
-    def add(self, source: Source, chain: tuple[str, ...]) -> None:
-        self.seen += 1
-        if self.seen > _INCLUDED_MAX or len(chain) > CONTEXT_LEVELS:
-            raise Invalid(
-                "too many nested @contexts",
-                field="@context",
-                rule=f"at most {_INCLUDED_MAX} contexts, {CONTEXT_LEVELS} deep",
-            )
-        if isinstance(source, str):
-            self._add_remote(source, chain)
-        elif isinstance(source, list):
-            for part in source:
-                self.add(part, chain)
-        elif isinstance(source, dict):
-            if isinstance(source.get("@import"), str):
-                self._add_remote(source["@import"], chain)
-            self._define(source)
-        elif source is not None:
-            raise Invalid(
-                "an @context is an address, an object, or a list of them", field="@context", rule="JSON-LD 1.1 context"
-            )
-
-    def _add_remote(self, address: str, chain: tuple[str, ...]) -> None:
-        if is_core(address):
-            return
-        if address in chain:
-            raise Invalid(
-                f"@context {address} includes itself", field="@context", rule="JSON-LD 1.1: no recursive inclusion"
-            )
-        if address not in self.documents:
-            raise ContextUnavailable(f"@context {address} is not at hand", field="@context")
-        self.add(self.documents[address], (*chain, address))
-
-    def _define(self, local: dict[str, Any]) -> None:
-        if len(local) + len(self.terms) > CONTEXT_TERMS:
-            raise Invalid("too many terms in the @context", field="@context", rule=f"at most {CONTEXT_TERMS} terms")
-        if isinstance(local.get("@vocab"), str):
-            self.vocabulary = local["@vocab"]
-        for term in local:
-            if not term.startswith("@"):
-                self._define_term(term, local, ())
-
-    def _define_term(self, term: str, local: dict[str, Any], chain: tuple[str, ...]) -> None:
-        if term in chain:
-            raise Invalid(
-                f"term {term!r:.80} defines itself", field="@context", rule="JSON-LD 1.1: no cyclic IRI mapping"
-            )
-        iri = self._iri(term, local[term], local, (*chain, term))
-        if iri is None or iri.startswith("@"):
-            self.terms.pop(term, None)
-            self.prefixes.discard(term)
-            return
-        self.terms[term] = iri
-        definition = local[term]
-        simple = isinstance(definition, str)
-        if ":" not in term and (iri.endswith(_GEN_DELIMS) if simple else definition.get("@prefix") is True):
-            self.prefixes.add(term)
-        else:
-            self.prefixes.discard(term)
-
-    def _iri(self, term: str, definition: Any, local: dict[str, Any], chain: tuple[str, ...]) -> str | None:
-        if definition is None:
-            return None
-        value = definition.get("@id", term) if isinstance(definition, dict) else definition
-        if value is None or (isinstance(definition, dict) and "@reverse" in definition):
-            return None
-        if not isinstance(value, str):
-            raise Invalid(f"term {term!r:.80} has no IRI", field="@context", rule="JSON-LD 1.1: @id is a string")
-        if value.startswith("@"):
-            return value
-        prefix = value.partition(":")[0]
-        wanted = value if value in local and value != term else prefix
-        if wanted in local and value != term and not value.partition(":")[2].startswith("//"):
-            self._define_term(wanted, local, chain)
-        if ":" not in value:
-            return self.terms.get(value, self.vocabulary + value) if value != term else self.vocabulary + value
-        prefix, _, rest = value.partition(":")
-        if rest.startswith("//") or not (prefix in self.prefixes or prefix in _CORE_PREFIXES):
-            return value
-        return (self.terms.get(prefix) or CORE_TERMS[prefix]) + rest
-
-
+_CORE_NAMES: Final = _inverse(CORE_TERMS)
+_CORE_STARTS: Final = sorted((-len(CORE_TERMS[prefix]), prefix, CORE_TERMS[prefix]) for prefix in CORE_PREFIXES)
 CORE: Final = compile_context(None, {})
 """The core @context alone: what a request without any @context means."""

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from shahar.model import aliases
 from shahar.model.context import Context
 from shahar.values import instants, places
 from shahar.values.bounds import (
@@ -125,13 +126,16 @@ def parse_entity(body: Any, context: Context, reading: Reading = CREATE, *, enti
 
     `entity_id` is the id from the address; without it the body must carry id and type. Raises Invalid.
     """
+    inner = context
+    if not context.plain:
+        body, inner = aliases.opened(body, context)
     doc = parse_shell(body, context, reading, entity_id=entity_id)
-    doc["attrs"] = parse_attributes(body, context, reading)
+    doc["attrs"] = parse_attributes(body, inner, reading)
     return doc
 
 
 def parse_shell(body: Any, context: Context, reading: Reading = CREATE, *, entity_id: str | None = None) -> Doc:
-    """The document without its attributes: id, type, scope."""
+    """The document without its attributes: id, type, scope; `body` as `aliases.opened` gives it."""
     if not isinstance(body, dict):
         raise Invalid("an entity is a JSON object", field="body", rule="ETSI GS CIM 009 clause 5.2.4")
     given_id = body.get("id", body.get("@id"))
@@ -157,7 +161,7 @@ _ENTITY_MEMBERS: Final = frozenset(
 
 
 def parse_attributes(body: Mapping[str, Any], context: Context, reading: Reading) -> dict[str, list[Instance]]:
-    """Every member of `body` that is an attribute, expanded."""
+    """Every member of `body` that is an attribute, expanded; `context` is that of the members of its types."""
     attributes: dict[str, list[Instance]] = {}
     for name, iri, given in members(body, context):
         parts = None if reading.simplified or reading.partial else plain(name, given)
@@ -242,6 +246,8 @@ def parse_instances(name: str, given: Any, context: Context, reading: Reading, d
     """The instances of one attribute, default first; a list of objects with distinct datasetId is a multi-attribute
     (clause 4.5.5).
     """
+    if not context.plain and not reading.simplified:
+        given, context = inside(name, given, context)
     if isinstance(given, list) and given and not reading.simplified and all(_is_attribute(part) for part in given):
         if len(given) > ATTRIBUTE_INSTANCES:
             raise TooLarge("too many instances", field=name, rule=f"at most {ATTRIBUTE_INSTANCES} instances")
@@ -257,6 +263,11 @@ def parse_instances(name: str, given: Any, context: Context, reading: Reading, d
     return [parse_instance(name, given, context, reading, depth)]
 
 
+def inside(name: str, given: Any, context: Context) -> tuple[Any, Context]:
+    """What was given as an attribute, with the standard's name for its type, and the context that it is read in."""
+    return aliases.inside(name, given, context, _is_attribute)
+
+
 def _is_attribute(given: Any) -> bool:
     """Whether an object is an attribute rather than a bare value."""
     if not isinstance(given, dict):
@@ -266,7 +277,7 @@ def _is_attribute(given: Any) -> bool:
 
 
 def parse_instance(name: str, given: Any, context: Context, reading: Reading, depth: int = 0) -> Instance:
-    """One attribute instance from its normalised, concise or bare form; Invalid."""
+    """One attribute instance from its normalised, concise or bare form; `context` is that `inside` it. Invalid."""
     if depth >= ATTRIBUTE_LEVELS:
         raise TooLarge("sub-attributes nest too deeply", field=name, rule=f"at most {ATTRIBUTE_LEVELS} levels")
     if not isinstance(given, dict) or reading.simplified:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Final
 
+from shahar.model import aliases
 from shahar.model import change as changes
 from shahar.model.change import Applied, Change
 from shahar.model.context import Context
@@ -25,11 +26,12 @@ from shahar.model.entity import (
     VALUE_MEMBER,
     Doc,
     Instance,
+    inside,
     parse_entity,
     parse_instance,
     parse_scopes,
 )
-from shahar.model.render import View, entity, instance, one_or_many, shows
+from shahar.model.render import View, below, entity, instance, one_or_many, shows, within
 from shahar.model.render import chosen as of_dataset
 from shahar.values import instants
 from shahar.values.bounds import TEMPORAL_TOLD
@@ -69,16 +71,17 @@ def read(body: Any, context: Context, *, entity_id: str | None = None) -> Chroni
     """What an EntityTemporal, or a fragment of one about `entity_id`, tells. Raises Invalid, TooLarge."""
     if not isinstance(body, dict):
         raise Invalid("an entity is a JSON object", field="body", rule="ETSI GS CIM 009 clause 5.2.20")
+    body, inner = aliases.opened(body, context)
     shell = {name: value for name, value in body.items() if name in _SHELL}
     doc = parse_entity(shell, context, CREATE, entity_id=entity_id)
     told = 0
     for name, given in body.items():
         if name in _SHELL or name == SCOPE:
             continue
-        iri = context.expand(name)
+        iri = inner.expand(name)
         if iri in doc["attrs"]:
             raise Invalid("two members name the same attribute", field=name, rule="one member an attribute")
-        doc["attrs"][iri] = _once(_listed(name, given, context))
+        doc["attrs"][iri] = _once(_listed(name, given, inner))
         told += len(doc["attrs"][iri])
         if told > TEMPORAL_TOLD:
             raise TooLarge("too many instances", field=name, rule=f"at most {TEMPORAL_TOLD} instances in one request")
@@ -87,6 +90,7 @@ def read(body: Any, context: Context, *, entity_id: str | None = None) -> Chroni
 
 def _listed(name: str, given: Any, context: Context) -> list[Instance]:
     found: list[Instance] = []
+    given, context = inside(name, given, context)
     several = isinstance(given, list) and all(isinstance(one, dict) for one in given)
     for one in given if several else [given]:
         pairs = _pairs_of(name, one)
@@ -226,15 +230,17 @@ def shown(doc: Doc, series: Mapping[str, Sequence[Instance]], view: View, by: st
     """The evolution in the view's form: `series` maps attribute IRIs to instances in the order of time, `by` is the
     time property of the question."""
     found = shell(doc, view)
+    context = within(doc, view)
     for iri, listed in series.items():
         if not shows(iri, view):
             continue
-        name = view.context.compact(iri) if iri != SCOPE else SCOPE
+        name = context.compact(iri) if iri != SCOPE else SCOPE
+        inner = below(view, context, name)
         kept = [_whole(iri, one) for one in of_dataset(listed, view)]
         if view.form == "simplified":
-            found[name] = _pairs(kept, view, by) if kept else {"type": _kind(doc, iri), PLURAL[_member(doc, iri)]: []}
+            found[name] = _pairs(kept, inner, by) if kept else {"type": _kind(doc, iri), PLURAL[_member(doc, iri)]: []}
         else:
-            found[name] = [_shown(one, view) for one in kept]
+            found[name] = [_shown(one, inner) for one in kept]
     return found
 
 
@@ -288,6 +294,7 @@ def _pairs(listed: Iterable[Instance], view: View, by: str) -> Any:
 def aggregated(doc: Doc, figures: Iterable[Figure], view: View) -> dict[str, Any]:
     """The aggregated form (clause 4.5.19), one object for each datasetId of an attribute."""
     found = shell(doc, view)
+    context = within(doc, view)
     series: dict[tuple[str, str], dict[str, Any]] = {}
     for one in figures:
         if one.attr == SCOPE or not shows(one.attr, view) or not one.values:
@@ -297,7 +304,7 @@ def aggregated(doc: Doc, figures: Iterable[Figure], view: View) -> dict[str, Any
         for method, value in one.values.items():
             listed.setdefault(method, []).append([value, instants.text(one.start), instants.text(one.end)])
     for (iri, _), listed in series.items():
-        name = view.context.compact(iri)
+        name = context.compact(iri)
         before = found.get(name)
         found[name] = listed if before is None else [*(before if isinstance(before, list) else [before]), listed]
     return found

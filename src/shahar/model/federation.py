@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from shahar.model import expiry, fallback
+from shahar.model import aliases, expiry, fallback
 from shahar.model.context import Context
-from shahar.model.entity import CREATE, NULL, PATCH, VALUE_MEMBER, Doc, Instance, parse_entity
+from shahar.model.entity import CREATE, NULL, PATCH, VALUE_MEMBER, Doc, Instance, inside, parse_entity
 from shahar.model.render import View, entity
 from shahar.values import instants
 from shahar.values.errors import Invalid
@@ -33,12 +33,13 @@ def received(body: Any, context: Context) -> Doc:
     if not isinstance(body, dict):
         raise Invalid("an entity is a JSON object", field="body", rule="ETSI GS CIM 009 clause 5.2.4")
     plain = {key: value for key, value in body.items() if key != "@context"}
+    plain, inner = aliases.opened(plain, context)
     doc = parse_entity(plain, context, CREATE)
     if not doc.get("type"):
         raise Invalid("an entity needs a type", field="type", rule="ETSI GS CIM 009 clause 5.2.4")
     _stamp(doc, plain)
     for name, given in plain.items():
-        instances = doc["attrs"].get(context.expand(name)) if isinstance(given, (dict, list)) else None
+        instances = doc["attrs"].get(inner.expand(name)) if isinstance(given, (dict, list)) else None
         for told in given if instances and isinstance(given, list) else [given]:
             if instances and isinstance(told, dict):
                 _stamp_instance(instances, told)
@@ -141,10 +142,11 @@ _NAMES: Final = frozenset({"vocab", "objectType"})
 
 def portion(body: Mapping[str, Any], attrs: frozenset[str], context: Context) -> dict[str, Any]:
     """The entity in `body` with its id, type and end, and these attributes alone."""
+    body, inner = aliases.opened(body, context)
     return {
         key: value
         for key, value in body.items()
-        if key in {"id", "@id", "type", "@type", "expiresAt"} or (key not in _PLAIN and context.expand(key) in attrs)
+        if key in {"id", "@id", "type", "@type", "expiresAt"} or (key not in _PLAIN and inner.expand(key) in attrs)
     }
 
 
@@ -154,6 +156,7 @@ def conformed(body: Any, context: Context, version: str) -> Any:
         return [conformed(one, context, version) for one in body]
     if not isinstance(body, dict):
         return body
+    body, _ = aliases.opened(body, context)
     major, _, minor = version.partition(".")
     doc = parse_entity(body, context, PATCH, entity_id=str(body.get("id", body.get("@id", "urn:x:x"))))
     doc.setdefault("type", [])
@@ -170,20 +173,28 @@ def recast(body: Any, old: Context, new: Context) -> Any:
         return [recast(one, old, new) for one in body]
     if not isinstance(body, dict):
         return body
-    found: dict[str, Any] = {}
+    body, inner = aliases.opened(body, old)
+    found = {key: _renamed(value, old, new) for key, value in body.items() if key in {"type", "@type"}}
+    _, onward = aliases.opened(found, new)
     for key, value in body.items():
-        if key in {"type", "@type"}:
-            found[key] = _renamed(value, old, new)
-        elif key in _PLAIN:
+        if key in _PLAIN:
             found[key] = value
-        else:
-            found[new.compact(old.expand(key))] = _recast_attribute(value, old, new)
+        elif key not in {"type", "@type"}:
+            name = onward.compact(inner.expand(key))
+            found[name] = _recast_attribute(key, value, inner, onward.within(name))
     return found
 
 
-def _recast_attribute(value: Any, old: Context, new: Context) -> Any:
+def _recast_attribute(name: str, value: Any, old: Context, new: Context) -> Any:
+    """What stands in the member `name`, told in `old`, with the names that are used in its place, whose context is
+    `new`."""
+    value, old = inside(name, value, old)
     if isinstance(value, list):
-        return [_recast_attribute(one, old, new) for one in value]
+        return [_recast_one(one, old, new) for one in value]
+    return _recast_one(value, old, new)
+
+
+def _recast_one(value: Any, old: Context, new: Context) -> Any:
     if not isinstance(value, dict) or not _is_attribute(value):
         return value
     found: dict[str, Any] = {}
@@ -193,7 +204,8 @@ def _recast_attribute(value: Any, old: Context, new: Context) -> Any:
         elif key in _PLAIN or key in {"type", "@type"}:
             found[key] = part
         else:
-            found[new.compact(old.expand(key))] = _recast_attribute(part, old, new)
+            name = new.compact(old.expand(key))
+            found[name] = _recast_attribute(key, part, old, new.within(name))
     return found
 
 

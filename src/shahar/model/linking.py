@@ -20,6 +20,7 @@ from typing import Any, Final, Literal
 from shahar.model import query as q
 from shahar.model.entity import VALUE_MEMBER, Doc, Instance
 from shahar.model.render import View, chosen, entity, shows
+from shahar.model.render import within as named_by
 from shahar.values.errors import TooComplex
 
 LINKED_MAX: Final = 1_000
@@ -117,8 +118,11 @@ class _Weave:
         if not levels:
             return doc
         attrs = dict(doc["attrs"])
+        context = named_by(doc, view)
         for iri, instances in _relationships(doc, view):
             under = view.below.get(iri, self.linked.plain)
+            if not context.plain:
+                under = replace(under, context=context.within(context.compact(iri)).within("entity"))
             attrs[iri] = [self._filled(one, under, levels, above) for one in instances]
         return {**doc, "attrs": attrs}
 

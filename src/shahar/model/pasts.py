@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from shahar.model import aliases
 from shahar.model.context import Context
-from shahar.model.entity import PATCH, Doc, Instance, parse_entity, parse_instance
+from shahar.model.entity import PATCH, Doc, Instance, inside, parse_entity, parse_instance
 from shahar.values import instants
 from shahar.values.bounds import TEMPORAL_INSTANCES
 from shahar.values.errors import Invalid, TooLarge
@@ -25,6 +26,7 @@ _STAMPS: Final = ("createdAt", "modifiedAt", "deletedAt")
 
 def received_past(body: Any, context: Context) -> Doc:
     """The past of an entity that a source sent in the normalised form. Raises Invalid or TooLarge for anything else."""
+    body, inner = aliases.opened(body, context)
     if not isinstance(body, dict) or not body.get("type"):
         raise Invalid("an evolution is a JSON object of a type", field="body", rule="ETSI GS CIM 009 clause 5.2.20")
     shell = {key: value for key, value in body.items() if key in {"id", "type"}}
@@ -36,11 +38,12 @@ def received_past(body: Any, context: Context) -> Doc:
     for name, given in body.items():
         if name in _SHELL:
             continue
+        given, at = inside(name, given, inner)
         listed = given if isinstance(given, list) else [given]
         left -= len(listed)
         if left < 0:
             raise TooLarge("too many instances", field=name, rule=f"at most {TEMPORAL_INSTANCES}")
-        doc["attrs"][context.expand(name)] = [_instance(name, one, context) for one in listed]
+        doc["attrs"][inner.expand(name)] = [_instance(name, one, at) for one in listed]
     return doc
 
 

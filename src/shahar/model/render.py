@@ -51,6 +51,7 @@ def through(projection: Projection, view: View) -> View:
 def entity(doc: Doc, view: View) -> dict[str, Any]:
     """The entity as the view shows it, without @context; empty when no member of it is left (clause 4.21)."""
     compact = view.context.compact
+    context = within(doc, view)
     shown: dict[str, Any] = {}
     if _wanted("id", view):
         shown["id"] = doc["id"]
@@ -61,12 +62,26 @@ def entity(doc: Doc, view: View) -> dict[str, Any]:
     for iri, instances in doc["attrs"].items():
         if not shows(iri, view):
             continue
-        rendered = attribute(instances, view)
+        name = context.compact(iri)
+        rendered = attribute(instances, below(view, context, name))
         if rendered is not None:
-            shown[compact(iri)] = rendered
+            shown[name] = rendered
     if view.sys and shown:
         shown |= {key: instants.text(doc[key]) for key in _SYSTEM if key in doc}
     return shown
+
+
+def within(doc: Doc, view: View) -> Context:
+    """The context that names the entity's members: that of its types, when they are shown."""
+    context = view.context
+    if context.plain or not _wanted("type", view):
+        return context
+    return context.of_types(map(context.compact, doc["type"]))
+
+
+def below(view: View, context: Context, name: str) -> View:
+    """The view of what stands in the member `name`, whose own name is of `context`."""
+    return view if context.plain else replace(view, context=context.within(name))
 
 
 def _wanted(member: str, view: View) -> bool:
@@ -163,7 +178,9 @@ def instance(one: Instance, view: View, *, inherited: Instance | None = None) ->
         _previous(one["previous"], shown, view)
     _members(one, shown, view, inherited)
     for iri, instances in one.get("attrs", {}).items():
-        shown[view.context.compact(iri)] = one_or_many([instance(sub, view, inherited=one) for sub in instances])
+        name = view.context.compact(iri)
+        inner = below(view, view.context, name)
+        shown[name] = one_or_many([instance(sub, inner, inherited=one) for sub in instances])
     if view.form == "concise" and len(shown) == 1 and member == "value":
         return value
     return shown

@@ -89,3 +89,8 @@ _ELSEWHERE: Final = {
 
 CORE_TERMS: Final[dict[str, str]] = {term: NGSI_LD + term for term in _IN_NAMESPACE.split()} | _ELSEWHERE
 """Term -> IRI, without keywords and their aliases."""
+
+CORE_PREFIXES: Final = frozenset({"ngsi-ld", "geojson"})
+"""The core terms that make names of others."""
+CORE_ALIASES: Final = {"id": "@id", "type": "@type"}
+"""Names of the core @context for keywords."""

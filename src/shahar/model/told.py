@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import orjson
 
-from shahar.model import expiry, shape
+from shahar.model import aliases, expiry, shape
 from shahar.model.change import Change, Kind
 from shahar.model.context import Context
 from shahar.model.entity import CREATE, Doc, Instance, members, parse_entity, parse_instances, parse_shell, plain
@@ -97,6 +97,9 @@ def read_whole(kind: Kind, body: Any, context: Context, at: Instant) -> Wish:
     """The wish to `create` or to `upsert` the entity that a body tells, at instant `at`. Raises what parse_entity
     raises.
     """
+    inner = context
+    if not context.plain:
+        body, inner = aliases.opened(body, context)
     shell = parse_shell(body, context)
     if not shell.get("type"):  # allowed of an upsert that replaces: the entity keeps its types
         return Change(kind, shell["id"], parse_entity(body, context))
@@ -108,13 +111,13 @@ def read_whole(kind: Kind, body: Any, context: Context, at: Instant) -> Wish:
     stamps = f',"createdAt":{at},"modifiedAt":{at}}}'
     lines: list[Line] = []
     kinds: list[str] = []
-    for name, iri, given in members(body, context):
+    for name, iri, given in members(body, inner):
         parts = plain(name, given)
         if parts is not None:
             lines.append(_plain_line(iri, *parts, stamps))
             kinds.append("Property")
             continue
-        for instance in parse_instances(name, given, context, CREATE):
+        for instance in parse_instances(name, given, inner, CREATE):
             if "expiresAt" in instance:
                 expiry.check(instance, at)
             instance["createdAt"] = instance["modifiedAt"] = at

@@ -29,7 +29,14 @@ from shahar.services import shelf
 from shahar.services.shelf import PLACE, ContextKind, Entry, Shelf
 from shahar.store import tenants
 from shahar.store.db import Database
-from shahar.values.bounds import CONTEXT_BYTES, CONTEXT_S, CONTEXTS_HOSTED, CONTEXTS_KEPT, CONTEXTS_PER_REQUEST
+from shahar.values.bounds import (
+    CONTEXT_BYTES,
+    CONTEXT_S,
+    CONTEXTS_HOSTED,
+    CONTEXTS_KEPT,
+    CONTEXTS_PER_REQUEST,
+    JSON_DEPTH,
+)
 from shahar.values.errors import ContextUnavailable, Invalid, NotFound, ShaharError, TooMany
 from shahar.values.instants import SECOND, Instant
 
@@ -74,7 +81,7 @@ class Contexts:
         """The compiled context of what a request says under @context or Link. Raises Invalid, ContextUnavailable."""
         if not source:
             return CORE
-        key = (tenant, source.encode() if isinstance(source, str) else orjson.dumps(source))
+        key = (tenant, _bytes_of(source))
         found = self._compiled.get(key)
         if found is None:
             found = await self._compile(key, source, at)
@@ -278,15 +285,34 @@ def _context_in(raw: bytes, address: str) -> Source:
     return document["@context"]
 
 
-def _anchored(source: Source, base: str) -> Source:
-    """A context with the relative addresses in it resolved against the document's own (JSON-LD 1.1 section 9.4)."""
+def _bytes_of(source: Source) -> bytes:
+    """What tells one @context from another. Invalid when it cannot be written."""
+    try:
+        return source.encode() if isinstance(source, str) else orjson.dumps(source)
+    except (orjson.JSONEncodeError, UnicodeEncodeError):
+        rule = "JSON of Unicode, not nested without end"
+        raise Invalid("the @context cannot be read", field="@context", rule=rule) from None
+
+
+def _anchored(source: Source, base: str, left: int = JSON_DEPTH) -> Source:
+    """A context with the relative addresses in it, and in its scoped contexts, resolved against the document's own
+    (JSON-LD 1.1 section 9.4)."""
     if isinstance(source, str):
         return urljoin(base, source)
+    if left <= 0:
+        raise Invalid("the @context nests too deeply", field="@context", rule=f"at most {JSON_DEPTH} levels")
     if isinstance(source, list):
-        return [_anchored(part, base) for part in source]
-    if isinstance(source, dict) and isinstance(source.get("@import"), str):
-        return source | {"@import": urljoin(base, source["@import"])}
-    return source
+        return [_anchored(part, base, left - 1) for part in source]
+    if not isinstance(source, dict):
+        return source
+    found = {
+        term: each | {"@context": _anchored(each["@context"], base, left - 1)}
+        for term, each in source.items()
+        if isinstance(each, dict) and "@context" in each
+    }
+    if isinstance(source.get("@import"), str):
+        found["@import"] = urljoin(base, source["@import"])
+    return source | found
 
 
 def _check(document: Source) -> None:
@@ -295,7 +321,7 @@ def _check(document: Source) -> None:
     for address in named:
         if not address.startswith(("http://", "https://")):
             raise Invalid(f"{address!r:.200} is not an address", field="@context", rule="an http or https address")
-    compile_context(document, dict.fromkeys(named))
+    compile_context(document, {address: {} for address in named})
 
 
 def _say(done: asyncio.Future[Entry]) -> None:

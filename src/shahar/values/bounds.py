@@ -166,6 +166,12 @@ CONTEXTS_PER_REQUEST: Final = _context(
 CONTEXT_LEVELS: Final = _context(
     "context_levels", 8, "levels", Invalid, "a context that names a context that names another"
 )
+CONTEXT_SCOPES: Final = _context(
+    "context_scopes", 1_000, "contexts", Invalid, "scoped contexts of one @context; their terms count among its terms"
+)
+CONTEXT_CHAIN: Final = _context(
+    "context_chain", 32, "terms", Invalid, "a term that is defined by another that is defined by another"
+)
 CONTEXTS_KEPT: Final = _context(
     "contexts_kept", 1_000, "contexts", "the one unused for longest is dropped", "compiled contexts in memory"
 )

@@ -14,6 +14,7 @@ from typing import Any, Final
 from shahar.model import access
 from shahar.model.bulk import Tried, name_of
 from shahar.model.change import Applied, Change, Kind
+from shahar.model.context import CORE
 from shahar.model.entity import CREATE, PATCH, Reading, check_uri, parse_entity
 from shahar.model.told import read_whole
 from shahar.services.federation import Federation, Outcome
@@ -124,6 +125,7 @@ async def _wishes(request: Request, kind: Kind, reading: Reading, *, spread: boo
         bodies[number] = None  # what has been read need not be kept
         if number % TURN == TURN - 1:
             await asyncio.sleep(0)
+        context = shared or CORE
         try:
             if shared is not None and isinstance(body, dict) and "@context" in body:
                 raise Invalid(
@@ -136,7 +138,7 @@ async def _wishes(request: Request, kind: Kind, reading: Reading, *, spread: boo
                 doc = parse_entity(body, context, reading)
                 wishes.append(Change(kind, doc["id"], doc))
         except ShaharError as problem:
-            wishes.append((name_of(body), problem))
+            wishes.append((name_of(body, context), problem))
     return _allowed(request, wishes)
 
 
