@@ -548,3 +548,25 @@ async def test_a_source_of_an_older_version_is_told_what_it_knows(city: City) ->
     assert (sent["a"], sent["b"]) == (of(1), of({"x": 1}))
     assert sent["c"]["type"] == "Property"
     assert "scope" not in sent
+
+
+async def test_a_source_need_not_read_scoped_contexts(city: City) -> None:
+    scope = {"speed": "https://v/carSpeed"}
+    context = {"Car": {"@id": D + "Car", "@context": scope}}
+    told = {"id": E1, "type": "Car", "speed": of(7), "@context": context}
+    await city.register()
+    ld = {"content-type": "application/ld+json"}
+    made = await city.here.post(f"{BASE}/entities", content=json.dumps(told), headers=ld)
+    assert made.status_code == 201, made.text
+    assert "speed" not in city.door.asked[-1][3]
+    assert (await city.there.get(f"{BASE}/entities/{E1}")).json()["https://v/carSpeed"] == of(7)
+    body = {
+        "type": "Query",
+        "entities": [{"type": "Car"}],
+        "q": "v:carSpeed==7",
+        "@context": [{"v": "https://v/"}, context],
+    }
+    found = await city.here.post(f"{BASE}/entityOperations/query", content=json.dumps(body), headers=ld)
+    assert [one["speed"]["value"] for one in found.json()] == [7]
+    none = {**body, "q": "v:carSpeed==8"}
+    assert (await city.here.post(f"{BASE}/entityOperations/query", content=json.dumps(none), headers=ld)).json() == []

@@ -26,7 +26,7 @@ from shahar.model.terms import CORE_ALIASES, CORE_PREFIXES, CORE_TERMS, DEFAULT_
 from shahar.values.bounds import NAME_CHARS
 from shahar.values.errors import Invalid
 
-__all__ = ["CORE", "Context", "Source", "addresses", "check_name", "compile_context", "is_core"]
+__all__ = ["CORE", "WHOLE", "Context", "Source", "addresses", "check_name", "compile_context", "is_core"]
 
 _CACHE_MAX: Final = 10_000
 _SCOPED_CACHE_MAX: Final = 250
@@ -232,6 +232,16 @@ class Context:
                     raise Invalid(f"term {term!r:.80} is protected", field="@context", rule=rule)
 
 
+class Whole(Context):
+    """Names written whole but for the core's: what they mean is the same in every @context."""
+
+    __slots__ = ()
+
+    def compact(self, iri: str) -> str:
+        """The core's term of an IRI, else the IRI."""
+        return iri if iri.startswith(DEFAULT_VOCABULARY) else super().compact(iri)
+
+
 def check_name(name: object) -> None:
     """Invalid when a name has no character, too many, or one that the standard keeps for itself."""
     if not isinstance(name, str) or not name or len(name) > NAME_CHARS or not _FORBIDDEN.isdisjoint(name):
@@ -268,3 +278,5 @@ _CORE_NAMES: Final = _inverse(CORE_TERMS)
 _CORE_STARTS: Final = sorted((-len(CORE_TERMS[prefix]), prefix, CORE_TERMS[prefix]) for prefix in CORE_PREFIXES)
 CORE: Final = compile_context(None, {})
 """The core @context alone: what a request without any @context means."""
+WHOLE: Final = Whole(None, {}, (Table(),))
+"""What another broker understands that reads no scoped contexts, whichever @context it is told."""

@@ -185,6 +185,15 @@ def recast(body: Any, old: Context, new: Context) -> Any:
     return found
 
 
+def recast_part(fragment: Any, iri: str, old: Context, new: Context) -> Any:
+    """The fragment of one attribute, likewise."""
+    fragment, old = inside(old.compact(iri), fragment, old)
+    new = new.within(new.compact(iri))
+    if isinstance(fragment, list):
+        return [_recast_one(one, old, new) for one in fragment]
+    return _recast_members(fragment, old, new) if isinstance(fragment, dict) else fragment
+
+
 def _recast_attribute(name: str, value: Any, old: Context, new: Context) -> Any:
     """What stands in the member `name`, told in `old`, with the names that are used in its place, whose context is
     `new`."""
@@ -195,8 +204,10 @@ def _recast_attribute(name: str, value: Any, old: Context, new: Context) -> Any:
 
 
 def _recast_one(value: Any, old: Context, new: Context) -> Any:
-    if not isinstance(value, dict) or not _is_attribute(value):
-        return value
+    return _recast_members(value, old, new) if isinstance(value, dict) and _is_attribute(value) else value
+
+
+def _recast_members(value: dict[str, Any], old: Context, new: Context) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, part in value.items():
         if key in _NAMES:

@@ -141,6 +141,28 @@ def test_a_context_without_an_address_stands_in_the_body_and_names_outside_are_w
     assert dict(form.headers)["Content-Type"] == "application/ld+json"
 
 
+def test_names_of_a_context_with_scopes_are_written_whole_in_bodies() -> None:
+    scope = {"speed": "https://v/carSpeed", "colour": {"@id": "https://v/colour", "@context": {"red": "https://v/red"}}}
+    source = {"Car": {"@id": "https://v/Car", "@context": scope}, "colour": scope["colour"], "ident": "@id"}
+    context = compile_context(source, {})
+    about: dict[str, Any] = {"terms": Terms(context, "http://c/one"), "origin": Origin("", context, 0)}
+    colour = {"type": "VocabProperty", "vocab": "red"}
+    told = {"ident": "urn:x:1", "type": "Car", "speed": {"value": 1}, "colour": colour, "own": 2}
+    form = binding.form(call("createEntity", **about, document=told))
+    assert json.loads(form.body or b"") == {
+        "id": "urn:x:1",
+        "type": "https://v/Car",
+        "https://v/carSpeed": {"value": 1},
+        "https://v/colour": {"type": "VocabProperty", "vocab": "https://v/red"},
+        D + "own": 2,
+    }
+    assert "http://c/one" in dict(form.headers)["Link"]
+    part = binding.form(
+        call("updateAttrs", **about, attr="https://v/colour", document={"vocab": "red", "by": {"value": 1}})
+    )
+    assert json.loads(part.body or b"") == {"vocab": "https://v/red", D + "by": {"value": 1}}
+
+
 def test_a_context_with_an_address_goes_by_link_unless_the_source_wants_it_inside() -> None:
     linked = Terms(CORE, "http://c/one.jsonld")
     form = binding.form(call("createEntity", terms=linked, document={"id": "urn:x:1"}))

@@ -21,7 +21,8 @@ from urllib.parse import quote, urlencode
 
 import orjson
 
-from shahar.model.federation import conformed, recast
+from shahar.model.context import WHOLE
+from shahar.model.federation import conformed, recast, recast_part
 from shahar.services.federation.calls import Call, Reply
 from shahar.values.errors import Conflict, Exists, Invalid, NotFound, PeerFailed, PeerLooped, PeerSilent, ShaharError
 
@@ -72,6 +73,9 @@ _WHOLE: Final = frozenset(
     "createBatch upsertBatch updateBatch mergeBatch".split()
 )
 """Operations whose body is an entity or a fragment of one, which can be told as an earlier version would."""
+
+_PART: Final = frozenset({"updateAttrs", "replaceAttrs"})
+"""Operations whose body is a fragment of one attribute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +176,12 @@ def _for_source(call: Call) -> Any:
     document, version = call.document, call.share.registration.instruction("ngsildConformance")
     if version and call.operation in _WHOLE:
         document = conformed(document, call.origin.context, version)
-    if call.terms.context is not call.origin.context:
-        document = recast(document, call.origin.context, call.terms.context)
-    return document
+    old, new = call.origin.context, call.terms.context
+    if old is new:
+        if old.plain:
+            return document
+        new = WHOLE  # the source need not read scoped contexts (5.5.7)
+    return recast_part(document, call.attr, old, new) if call.operation in _PART else recast(document, old, new)
 
 
 def _query(call: Call, name: Callable[[str], str]) -> dict[str, Any]:

@@ -18,13 +18,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from shahar.model import query as q
-from shahar.model.context import Context
+from shahar.model.context import CORE, Context
 from shahar.model.entity import Doc
 from shahar.model.federation import received
 from shahar.model.pasts import received_past
 from shahar.model.registration import Ask, Registration, Share, shares
 from shahar.services.federation import Federation
-from shahar.services.federation.calls import Call, Missing, Origin, Reply
+from shahar.services.federation.calls import Call, Missing, Origin, Reply, Terms
 from shahar.values.bounds import FEDERATION_ENTITIES
 from shahar.values.errors import NotFound, PeerFailed, PeerLooped, PeerSilent, ShaharError, TooMany
 
@@ -88,7 +88,8 @@ async def gather(federation: Federation, question: Question, origin: Origin) -> 
     results = await asyncio.gather(
         *(_from_one(federation, question, operation, share, origin) for operation, share in chosen)
     )
-    found.filtered = not any(share.registration.instruction("jsonldContext") for _, share in chosen)
+    recast = any(share.registration.instruction("jsonldContext") for _, share in chosen)
+    found.filtered = origin.context.plain and not recast
     for (_, share), (docs, problem) in zip(chosen, results, strict=True):
         target = found.extra if share.registration.mode == "auxiliary" else found.equal
         for doc in docs:
@@ -125,7 +126,9 @@ async def _from_one(
     docs: list[Doc] = []
     try:
         call = await federation.call(operation, share, origin)
-        understood = call.terms.context is origin.context
+        understood = call.terms.context is origin.context and origin.context.plain
+        if call.terms.context is origin.context and not understood:  # it may read no scoped contexts (5.5.7)
+            call = replace(call, terms=Terms(CORE))
         call = replace(call, flags=_WITH_STAMPS + (question.filters if understood else ()))
         await _pages(federation, question, call, docs)
     except NotFound:
