@@ -14,8 +14,7 @@ import apsw
 import pytest
 
 from shahar.model.access import ANONYMOUS, ANY, HOUSE, OPEN, PUBLIC, Actor, Scope, Target, granted, may
-from shahar.services import accounts as room
-from shahar.services.accounts import Access, Accounts
+from shahar.services.accounts import Access, Accounts, memory
 from shahar.store import journal
 from shahar.store.db import Database, Tx
 from shahar.values.bounds import KEY_DAYS, LINKS
@@ -614,14 +613,14 @@ def test_a_store_that_cannot_write_stamps_stops_nobody(tmp_path: Path) -> None:
 
 
 def test_remembered_credentials_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "IDENTITIES", 3)
+    monkeypatch.setattr(memory, "IDENTITIES", 3)
 
     async def story(accounts: Accounts, _db: Database) -> None:
         made = [await accounts.make_key(f"k{n}", "operator", "", ANY, 30, NOW, by=HOUSE) for n in range(9)]
         for _round in range(2):
             for number, (_, secret) in enumerate(made):
                 assert (await accounts.identify(secret, NOW)).label == f"k{number}"
-        assert len(accounts._known) == 3
+        assert len(accounts.memory.known) == 3
 
     with_accounts(tmp_path, story)
 
