@@ -148,15 +148,8 @@ async def house(
         db = Database(settings.data / "shahar.db")
         await db.open()
         stack.push_async_callback(db.close)
-        outbound = Outbound(allow=settings.outbound_allow)
-        webhooks, notices = Webhooks(outbound), MqttNotices(outbound)
-        stack.push_async_callback(webhooks.close)
-        stack.push_async_callback(notices.close)
-        secret = new_local_secret()
-        accounts = Accounts(db, access=_access(settings), local_secret=secret)
-        stack.push_async_callback(accounts.settle)
-        _write_private(settings.data / "local.key", f"http://{_reachable(settings.host)}:{settings.port}\n{secret}\n")
-        stack.callback((settings.data / "local.key").unlink, missing_ok=True)
+        webhooks, notices = _doors(settings, stack)
+        accounts = _accounts(settings, db, stack)
         contexts = Contexts(db, webhooks.fetch, table=_context_table(settings.contexts), base=_base(settings))
         await contexts.load(scene.now())
         identity = Identity(db)
@@ -209,6 +202,25 @@ async def house(
         )
         figures.register(registry, db, devices, runner, subscriptions, counts)
         yield parts, db, consumer
+
+
+def _doors(settings: Settings, stack: AsyncExitStack) -> tuple[Webhooks, MqttNotices]:
+    """The ways out to whom strangers name, both behind the same judgement."""
+    outbound = Outbound(allow=settings.outbound_allow)
+    webhooks, notices = Webhooks(outbound), MqttNotices(outbound)
+    stack.push_async_callback(webhooks.close)
+    stack.push_async_callback(notices.close)
+    return webhooks, notices
+
+
+def _accounts(settings: Settings, db: Database, stack: AsyncExitStack) -> Accounts:
+    """The accounts, and the file by which whoever owns the data folder is an administrator while we run."""
+    secret, file = new_local_secret(), settings.data / "local.key"
+    accounts = Accounts(db, access=_access(settings), local_secret=secret)
+    stack.push_async_callback(accounts.settle)
+    _write_private(file, f"http://{_reachable(settings.host)}:{settings.port}\n{secret}\n")
+    stack.callback(file.unlink, missing_ok=True)
+    return accounts
 
 
 def _base(settings: Settings) -> str:
