@@ -51,6 +51,7 @@ from shahar.services.contexts import Contexts
 from shahar.services.credentials import new_local_secret
 from shahar.services.deliveries import Senders
 from shahar.services.devices import Devices
+from shahar.services.entity_maps import EntityMaps
 from shahar.services.federation import Federation
 from shahar.services.identity import Identity
 from shahar.services.registration_subscriptions import RegistrationSubscriptions
@@ -164,6 +165,9 @@ async def house(
         await registrations.start()
         stack.push_async_callback(registrations.stop)
         federation = Federation(registrations, Sources(webhooks), contexts.get, identity.alias)
+        entity_maps = EntityMaps(scene.now)
+        await entity_maps.start()
+        stack.push_async_callback(entity_maps.stop)
         send = Senders({"http": webhooks, "https": webhooks, "mqtt": notices, "mqtts": notices})
         rights = partial(_rights, accounts)
         subscriptions = Subscriptions(db, broker, send, contexts.get, scene.now, contexts.imply, rights)
@@ -199,6 +203,7 @@ async def house(
             picture,
             Batches(beside),
             federation,
+            entity_maps,
         )
         figures.register(registry, db, devices, runner, subscriptions, counts)
         yield parts, db, consumer

@@ -9,19 +9,21 @@ Source: ETSI GS CIM 009 V1.9.1 clauses 4.5.5, 4.5.6, 5.7.3.4, 5.7.4.4.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from shahar.model import aliases
+from shahar.model import query as q
 from shahar.model.context import Context
-from shahar.model.entity import PATCH, Doc, Instance, inside, parse_entity, parse_instance
+from shahar.model.entity import PATCH, Doc, Instance, inside, parse_entity, parse_instance, parse_scopes
 from shahar.values import instants
 from shahar.values.bounds import TEMPORAL_INSTANCES
 from shahar.values.errors import Invalid, TooLarge
 from shahar.values.instants import Instant
 
-_SHELL: Final = frozenset({"id", "type", "scope", "createdAt", "modifiedAt", "deletedAt", "expiresAt", "@context"})
+_SHELL: Final = frozenset({"id", "type", "createdAt", "modifiedAt", "deletedAt", "expiresAt", "@context"})
 _STAMPS: Final = ("createdAt", "modifiedAt", "deletedAt")
+SCOPE: Final = "scope"
 
 
 def received_past(body: Any, context: Context) -> Doc:
@@ -36,15 +38,21 @@ def received_past(body: Any, context: Context) -> Doc:
             doc[key] = instants.parse(body[key], key)
     left = TEMPORAL_INSTANCES
     for name, given in body.items():
-        if name in _SHELL:
+        if name in _SHELL or (name == SCOPE and not _over_time(given)):
             continue
         given, at = inside(name, given, inner)
         listed = given if isinstance(given, list) else [given]
         left -= len(listed)
         if left < 0:
             raise TooLarge("too many instances", field=name, rule=f"at most {TEMPORAL_INSTANCES}")
-        doc["attrs"][inner.expand(name)] = [_instance(name, one, at) for one in listed]
+        iri = SCOPE if name == SCOPE else inner.expand(name)
+        doc["attrs"][iri] = [_instance(name, one, at) for one in listed]
     return doc
+
+
+def _over_time(scope: Any) -> bool:
+    """Whether scopes are told with their instants, and not as those of now."""
+    return isinstance(scope, dict) or (isinstance(scope, list) and any(isinstance(one, dict) for one in scope))
 
 
 def _instance(name: str, given: Any, context: Context) -> Instance:
@@ -60,6 +68,8 @@ def _instance(name: str, given: Any, context: Context) -> Instance:
     if at is None:
         raise Invalid("an instance without any instant has no place in time", field=name, rule="observedAt, modifiedAt")
     one.setdefault("modifiedAt", at)
+    if name == SCOPE and "value" in one:
+        one["value"] = parse_scopes(one["value"])
     return one
 
 
@@ -105,6 +115,37 @@ def _newest(ordered: list[Instance], last: int | None) -> list[Instance]:
         if left[dataset] >= 0:
             kept.append(one)
     return kept[::-1]
+
+
+def fits_past(query: q.Query, doc: Doc, series: Mapping[str, Sequence[Instance]]) -> bool:
+    """Whether an evolution fits the filters of a question: each of their terms for any one of its instances (5.7.4.4);
+    a scope that it had at some time is enough (annex C.5.16)."""
+    if query.q is not None and not _holds(query.q, doc, series):
+        return False
+    geo = query.geo
+    if geo is not None and not any(q.matches_geo(geo, one) for one in _single(doc, series, geo.attr)):
+        return False
+    if query.scope is None:
+        return True
+    scopes = [scope for one in series.get(SCOPE, ()) for scope in one.get("value", ())] or doc.get("scope", ())
+    return q.matches_scope(query.scope, scopes)
+
+
+def _holds(node: q.Node, doc: Doc, series: Mapping[str, Sequence[Instance]]) -> bool:
+    match node:
+        case q.And(parts):
+            return all(_holds(part, doc, series) for part in parts)
+        case q.Or(parts):
+            return any(_holds(part, doc, series) for part in parts)
+        case q.Compare(path=path) | q.Exists(path=path):
+            some = _single(doc, series, path.attr)
+            return any(q.matches_q(node, one) for one in some) or q.matches_q(node, {**doc, "attrs": {}})
+    return False
+
+
+def _single(doc: Doc, series: Mapping[str, Sequence[Instance]], attr: str) -> Iterator[Doc]:
+    """The entity with one instance of the attribute after the other."""
+    return ({**doc, "attrs": {attr: [one]}} for one in series.get(attr, ()))
 
 
 def moment(one: Instance, by: str) -> Instant:

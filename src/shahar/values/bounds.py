@@ -240,6 +240,25 @@ FEDERATION_ENTITIES: Final = _federation(
 FEDERATION_SHARES: Final = _federation(
     "federation_shares", 200, "requests", TooMany, "to sources for one request of a caller"
 )
+ENTITY_MAP_ENTITIES: Final = _federation(
+    "entity_map_entities", 10_000, "entities", TooMany, "that one entity map names; maps are kept in memory"
+)
+ENTITY_MAPS: Final = _federation(
+    "entity_maps", 100, "per actor", "the one longest unused goes", "entity maps; a page of one that went makes it anew"
+)
+ENTITY_MAPS_ENTITIES: Final = _federation(
+    "entity_maps_entities",
+    100_000,
+    "entities",
+    "a map goes of the actor whose maps name most",
+    "that all entity maps together name; about 20 MB",
+)
+ENTITY_MAP_S: Final = _federation(
+    "entity_map_s", 600, "s", "the map is made anew", "that an entity map lives when nothing else was wished"
+)
+ENTITY_MAP_LONGEST_S: Final = _federation(
+    "entity_map_longest_s", 24 * 3_600, "s", "the longer wish is cut to it", "that an entity map may live"
+)
 VIA_HOPS: Final = _federation("via_hops", 32, "sources", "the request goes no further", "that a request has passed")
 
 _device = _Part("Devices")

@@ -16,6 +16,7 @@ from urllib.parse import unquote_to_bytes
 
 import orjson
 
+from shahar.services.entity_maps import EntityMaps
 from shahar.values.bounds import ADDRESS_BYTES
 from shahar.values.errors import Invalid, Malformed, NotCarried, TooLarge
 
@@ -62,6 +63,7 @@ class Parts:
     batches: Batches
     federation: Federation | None = None
     """None where no sources can be asked (a test without ports)."""
+    entity_maps: EntityMaps = field(default_factory=EntityMaps)
 
 
 class Params:

@@ -14,14 +14,14 @@ from typing import Final
 
 from shahar.model.access import Act
 from shahar.values.bounds import BATCH_BYTES, BODY_BYTES, CONTEXT_BYTES, INTAKE_BYTES
-from shahar.values.errors import NotCarried
 from shahar.web import intake
-from shahar.web.exchange import Handler, Request, Response
+from shahar.web.exchange import Handler
 from shahar.web.ngsild import (
     batch,
     contexts,
     discovery,
     entities,
+    entity_maps,
     identity,
     instances,
     purge,
@@ -52,17 +52,13 @@ class Route:
     body_bytes: int = BODY_BYTES
 
 
-async def later(request: Request) -> Response:
-    """An operation of the standard that is not carried yet."""
-    raise NotCarried(f"{request.method} {request.path} is of the standard and not carried yet")
-
-
 _ENTITY: Final = f"{ROOT}/entities/{{}}"
 _TEMPORAL: Final = f"{ROOT}/temporal/entities"
 _CONTEXTS: Final = f"{ROOT}/jsonldContexts"
 _INSTANCE: Final = f"{_TEMPORAL}/{{}}/attrs/{{}}/{{}}"
 _OPERATIONS: Final = f"{ROOT}/entityOperations"
 _SOURCES: Final = f"{ROOT}/csourceRegistrations"
+_MAPS: Final = f"{ROOT}/entityMaps"
 _FOLLOWERS: Final = f"{ROOT}/csourceSubscriptions"
 
 HOT: Final[tuple[Route, ...]] = (
@@ -117,11 +113,13 @@ HOT: Final[tuple[Route, ...]] = (
     Route("GET", f"{_FOLLOWERS}/{{}}", registration_subscriptions.retrieve, "read", "subscriptions"),
     Route("PATCH", f"{_FOLLOWERS}/{{}}", registration_subscriptions.update, "write", "subscriptions"),
     Route("DELETE", f"{_FOLLOWERS}/{{}}", registration_subscriptions.delete, "write", "subscriptions"),
-    *(
-        Route(method, f"{ROOT}/{path}", later, "write" if method != "GET" else "read", resource)
-        for resource, path, methods in (("entities", "entityMaps/{}", ("GET", "PATCH", "DELETE")),)
-        for method in methods
-    ),
+    Route("GET", _MAPS, entity_maps.create, "read", "entities", typed=True),
+    Route("POST", _MAPS, entity_maps.post_create, "read", "entities", typed=True),
+    Route("GET", f"{ROOT}/temporal/entityMaps", entity_maps.create_past, "read", "temporal", typed=True),
+    Route("POST", f"{ROOT}/temporal/entityMaps", entity_maps.post_create_past, "read", "temporal", typed=True),
+    Route("GET", f"{_MAPS}/{{}}", entity_maps.retrieve, "read", "entities", typed=True),
+    Route("PATCH", f"{_MAPS}/{{}}", entity_maps.update, "read", "entities", typed=True),
+    Route("DELETE", f"{_MAPS}/{{}}", entity_maps.delete, "read", "entities", typed=True),
     Route("POST", "/intake/{}", intake.receive, "write", "intake", typed=True, body_bytes=INTAKE_BYTES),
 )
 

@@ -20,8 +20,9 @@ _DISCOVERY: Final = frozenset(
     "retrieveEntityTypes retrieveEntityTypeDetails retrieveEntityTypeInfo retrieveAttrTypes retrieveAttrTypeDetails "
     "retrieveAttrTypeInfo".split()
 )
-CONSUMPTION: Final = _DISCOVERY | frozenset(
-    "retrieveEntity queryEntity queryBatch retrieveTemporal queryTemporal".split()
+_MAKING: Final = frozenset({"createEntityMapQueryEntity", "createEntityMapQueryTemporal"})
+CONSUMPTION: Final = (
+    _DISCOVERY | _MAKING | frozenset("retrieveEntity queryEntity queryBatch retrieveTemporal queryTemporal".split())
 )
 """Operations that ask the source for something (clause 5.7): the only ones of an auxiliary source."""
 _SUBSCRIPTION: Final = frozenset(
@@ -29,7 +30,7 @@ _SUBSCRIPTION: Final = frozenset(
 )
 _MAPS: Final = frozenset("retrieveEntityMap updateEntityMap deleteEntityMap createEntityMapQueryEntity".split())
 IDENTITY: Final = "retrieveContextSourceIdentity"
-OPERATIONS: Final = PROVISION | CONSUMPTION | _SUBSCRIPTION | _MAPS | {"createEntityMapQueryTemporal", IDENTITY}
+OPERATIONS: Final = PROVISION | CONSUMPTION | _SUBSCRIPTION | _MAPS | {IDENTITY}
 
 _ASSOCIATION: Final = frozenset({"retrieveEntity", "queryEntity", "queryBatch", IDENTITY}) | _DISCOVERY | _SUBSCRIPTION
 GROUPS: Final[dict[str, frozenset[str]]] = {

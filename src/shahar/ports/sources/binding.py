@@ -24,6 +24,7 @@ import orjson
 from shahar.model.context import WHOLE
 from shahar.model.federation import conformed, recast, recast_part
 from shahar.services.federation.calls import Call, Reply
+from shahar.values.bounds import ID_CHARS
 from shahar.values.errors import Conflict, Exists, Invalid, NotFound, PeerFailed, PeerLooped, PeerSilent, ShaharError
 
 JSON: Final = "application/json"
@@ -57,6 +58,8 @@ _FORMS: Final[Mapping[str, tuple[str, str]]] = {
     "queryBatch": ("POST", "/entityOperations/query"),
     "retrieveTemporal": ("GET", "/temporal/entities/{id}"),
     "queryTemporal": ("GET", "/temporal/entities"),
+    "createEntityMapQueryEntity": ("GET", "/entityMaps"),
+    "createEntityMapQueryTemporal": ("GET", "/temporal/entityMaps"),
     "retrieveEntityTypes": ("GET", "/types"),
     "retrieveEntityTypeDetails": ("GET", "/types"),
     "retrieveEntityTypeInfo": ("GET", "/types/{attr}"),
@@ -64,7 +67,10 @@ _FORMS: Final[Mapping[str, tuple[str, str]]] = {
     "retrieveAttrTypeDetails": ("GET", "/attributes"),
     "retrieveAttrTypeInfo": ("GET", "/attributes/{attr}"),
 }
-_NAMED: Final = frozenset({"retrieveEntity", "queryEntity", "retrieveTemporal", "queryTemporal"})
+_NAMED: Final = frozenset(
+    "retrieveEntity queryEntity retrieveTemporal queryTemporal "
+    "createEntityMapQueryEntity createEntityMapQueryTemporal".split()
+)
 """Operations whose share is told in the address: which types, ids, attributes."""
 _UNTYPED: Final = frozenset({"retrieveTemporal"})
 """Of these, those that know no selection of types (6.19.3.1)."""
@@ -207,7 +213,7 @@ def _inline(call: Call) -> bool:
 def _headers(call: Call, with_body: bool) -> list[tuple[str, str]]:
     registration = call.share.registration
     asked = registration.headers({k: v for k, v in call.origin.headers.items() if k not in CREDENTIALS})
-    set_here = {"accept", "content-type", "link", "via", "ngsild-tenant"}
+    set_here = {"accept", "content-type", "link", "via", "ngsild-tenant", "ngsild-entitymap"}
     found = [(key, value) for key, value in asked if key.lower() not in set_here]
     found.append(("Accept", registration.instruction("accept") or JSON))
     inline = with_body and _inline(call)
@@ -218,6 +224,8 @@ def _headers(call: Call, with_body: bool) -> list[tuple[str, str]]:
     found.append(("Via", f"{call.origin.via}, 1.1 {call.alias}" if call.origin.via else f"1.1 {call.alias}"))
     if registration.tenant:
         found.append(("NGSILD-Tenant", registration.tenant))
+    if call.entity_map:
+        found.append(("NGSILD-EntityMap", call.entity_map))
     return found
 
 
@@ -251,7 +259,13 @@ def reply(call: Call, status: int, headers: Mapping[str, str], body: bytes) -> R
                 raise PeerFailed(f"registration {call.key[1]}: the answer is not JSON") from None
     found = _LINK.search(headers.get("link", ""))
     kind: Any = "created" if status == 201 else "partly" if status in _PARTLY else "done"
-    return Reply(kind, document, found.group(1) if found else None)
+    return Reply(kind, document, found.group(1) if found else None, _entity_map(headers))
+
+
+def _entity_map(headers: Mapping[str, str]) -> str:
+    """The entity map that a source says it has used: an address or an id, as it was told; empty for nonsense."""
+    told = headers.get("ngsild-entitymap", "").strip()
+    return told if len(told) <= ID_CHARS and told.isascii() and told.isprintable() and " " not in told else ""
 
 
 def _told(call: Call, status: int, body: bytes) -> str:

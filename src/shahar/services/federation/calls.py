@@ -67,6 +67,8 @@ class Call:
     limit: int = 0
     offset: int = 0
     unsure: bool = False
+    entity_map: str = ""
+    """The map that the source made for this question before (5.7.2.4)."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -77,11 +79,14 @@ class Call:
 @dataclass(frozen=True, slots=True)
 class Reply:
     """A source's answer to an operation that it did, wholly or partly. `context`: the @context that the answer names,
-    None: that of the call."""
+    None: that of the call; `entity_map`: the entity map that was used for it; `reach`: from when to when a part of
+    the past goes."""
 
     kind: Literal["done", "created", "partly"]
     document: Any = None
     context: Source = None
+    entity_map: str = ""
+    reach: tuple[Instant, Instant] | None = None
 
 
 class Port(Protocol):

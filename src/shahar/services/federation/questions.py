@@ -6,6 +6,8 @@ Promises
 - What a source sends beyond its registration (other ids, types, attributes, datasets) is not looked at (4.3.6.1); nor
   what the question did not ask for, nor entities whose types the asking actor may not read.
 - Every source that did not answer, or not wholly, stands in `missing`. A source that knows of nothing is not missing.
+- Many ids are told in several requests, each with an address of a length that brokers read.
+- Where an entity map is made, a source that has entity maps is asked for one; of it only ids are known.
 Does not: ask for local data, apply filters of values (those who put the entity together do).
 Source: ETSI GS CIM 009 V1.9.1 clauses 4.3.6.1, 4.3.6.7, 5.7.1.4, 5.7.2.4, 6.3.17.
 """
@@ -13,10 +15,11 @@ Source: ETSI GS CIM 009 V1.9.1 clauses 4.3.6.1, 4.3.6.7, 5.7.1.4, 5.7.2.4, 6.3.1
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from shahar.model import entity_map
 from shahar.model import query as q
 from shahar.model.context import CORE, Context
 from shahar.model.entity import Doc
@@ -33,7 +36,14 @@ QUERY: Final = ("queryEntity", "queryBatch")
 POST_QUERY: Final = ("queryBatch", "queryEntity")
 RETRIEVE_PAST: Final = ("retrieveTemporal", "queryTemporal")
 QUERY_PAST: Final = ("queryTemporal",)
+MAP: Final = ("createEntityMapQueryEntity", *QUERY)
+MAP_PAST: Final = ("createEntityMapQueryTemporal", *QUERY_PAST)
 _ONE: Final = frozenset({"retrieveEntity", "retrieveTemporal"})
+_MAKING: Final = frozenset({MAP[0], MAP_PAST[0]})
+_IN_BODY: Final = frozenset({"queryBatch"})
+IDS_CHARS: Final = 4_000
+IDS: Final = 100
+"""Ids in one address: with the rest of it they fit into the 8 KiB that servers read."""
 FIRST_PAGE: Final = 100
 PAGE: Final = 1_000
 _WITH_STAMPS: Final = (("options", "sysAttrs"),)
@@ -52,6 +62,10 @@ class Question:
     csf: q.Node | None = None
     past: bool = False
     """Whether evolutions are asked for: what comes back are documents whose attributes are series (model/pasts)."""
+    among: Mapping[str, Sequence[str]] | None = None
+    """Of an entity map: the registrations that are asked, each for these entities alone."""
+    maps: Mapping[str, str] = field(default_factory=dict)
+    """The entity maps of sources, by registration."""
 
 
 @dataclass(slots=True)
@@ -65,13 +79,36 @@ class Gathered:
     asked: int = 0
     proxied: bool = False
     looped: PeerLooped | None = None
-    filtered: bool = True
+    filtered: bool = False
     """Whether every source was given the filters of the question."""
+    known: list[tuple[str, str, Sequence[str] | None]] = field(default_factory=list)
+    """Who knows of which entity: id, registration, types (None: the source told its id alone)."""
+    maps: dict[str, str] = field(default_factory=dict)
+    """The entity maps that sources used, by registration."""
 
     @property
     def ids(self) -> list[str]:
         """Every entity of which a source knows."""
         return list(dict.fromkeys([*self.equal, *self.extra]))
+
+    def miss(self, registration_id: str, problem: ShaharError) -> None:
+        """Note, once, that a source's part is not there."""
+        if all(one.registration_id != registration_id for one in self.missing):
+            self.missing.append(Missing(registration_id, problem))
+
+    def lacks(self, registration_ids: Sequence[str]) -> bool:
+        """Whether one of these did not answer, or not wholly."""
+        return any(one.registration_id in registration_ids for one in self.missing)
+
+
+@dataclass(slots=True)
+class _Part:
+    """What one source told: entities, or ids alone; the entity map that it used; what went wrong."""
+
+    docs: list[Doc] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    entity_map: str = ""
+    problem: ShaharError | None = None
 
 
 async def gather(federation: Federation, question: Question, origin: Origin) -> Gathered:
@@ -89,14 +126,22 @@ async def gather(federation: Federation, question: Question, origin: Origin) -> 
         *(_from_one(federation, question, operation, share, origin) for operation, share in chosen)
     )
     recast = any(share.registration.instruction("jsonldContext") for _, share in chosen)
-    found.filtered = origin.context.plain and not recast
-    for (_, share), (docs, problem) in zip(chosen, results, strict=True):
-        target = found.extra if share.registration.mode == "auxiliary" else found.equal
-        for doc in docs:
-            target.setdefault(doc["id"], []).append(doc)
-        if problem is not None:
-            found.missing.append(Missing(share.registration.id, problem))
+    found.filtered = bool(question.filters) and origin.context.plain and not recast
+    for (_, share), part in zip(chosen, results, strict=True):
+        _add(found, share.registration, part)
     return found
+
+
+def _add(found: Gathered, registration: Registration, part: _Part) -> None:
+    target = found.extra if registration.mode == "auxiliary" else found.equal
+    for doc in part.docs:
+        target.setdefault(doc["id"], []).append(doc)
+        found.known.append((doc["id"], registration.id, doc["type"]))
+    found.known += [(entity_id, registration.id, None) for entity_id in part.ids]
+    if part.entity_map:
+        found.maps[registration.id] = part.entity_map
+    if part.problem is not None:
+        found.miss(registration.id, part.problem)
 
 
 def _chosen(federation: Federation, question: Question, origin: Origin) -> list[tuple[str, Share]]:
@@ -106,12 +151,33 @@ def _chosen(federation: Federation, question: Question, origin: Origin) -> list[
     for operation in question.operations:
         asked = federation.parts(operation, question.ask, origin).asked
         chosen += [
-            (operation, share)
+            (operation, piece)
             for share in asked
             if share.registration.id not in served and _is_like(share.registration, question.csf)
+            for piece in _in_pieces(operation, share, question.among)
         ]
         served |= {share.registration.id for share in asked}
     return chosen
+
+
+def _in_pieces(operation: str, share: Share, among: Mapping[str, Sequence[str]] | None) -> Iterator[Share]:
+    """The share, narrowed to the entities of an entity map, as requests of a length that is read."""
+    ids = share.ids
+    if among is not None:
+        wanted, offered = among.get(share.registration.id, ()), frozenset(ids)
+        ids = tuple(one for one in wanted if one in offered) if ids else tuple(wanted)
+        if not ids:
+            return
+    if operation in _IN_BODY or not ids:
+        yield replace(share, ids=ids)
+        return
+    piece: list[str] = []
+    for one in ids:
+        if len(piece) == IDS or (piece and sum(map(len, piece)) + len(one) > IDS_CHARS):
+            yield replace(share, ids=tuple(piece))
+            piece = []
+        piece.append(one)
+    yield replace(share, ids=tuple(piece))
 
 
 def _is_like(registration: Registration, csf: q.Node | None) -> bool:
@@ -119,29 +185,36 @@ def _is_like(registration: Registration, csf: q.Node | None) -> bool:
     return csf is None or q.matches_q(csf, {"id": registration.id, "attrs": registration.described})
 
 
-async def _from_one(
-    federation: Federation, question: Question, operation: str, share: Share, origin: Origin
-) -> tuple[list[Doc], ShaharError | None]:
-    """The entities of one source, and what went wrong, if something did."""
-    docs: list[Doc] = []
+async def _from_one(federation: Federation, question: Question, operation: str, share: Share, origin: Origin) -> _Part:
+    """What one source knows, and what went wrong, if something did. A source that has no entity maps, though its
+    registration says so, is asked for entities."""
+    part = _Part()
     try:
         call = await federation.call(operation, share, origin)
         understood = call.terms.context is origin.context and origin.context.plain
         if call.terms.context is origin.context and not understood:  # it may read no scoped contexts (5.5.7)
             call = replace(call, terms=Terms(CORE))
-        call = replace(call, flags=_WITH_STAMPS + (question.filters if understood else ()))
-        await _pages(federation, question, call, docs)
-    except NotFound:
-        return docs, None
+        stamps = () if operation in _MAKING else _WITH_STAMPS
+        flags = (*stamps, *(question.filters if understood or question.past else ()))  # a time has no names
+        call = replace(call, flags=flags, entity_map=question.maps.get(share.registration.id, ""))
+        await _pages(federation, question, call, part)
+    except NotFound as problem:
+        part.problem = problem if operation in _MAKING else None
     except ShaharError as problem:
-        return docs, problem
-    return docs, None
+        part.problem = problem
+    if part.problem is not None and operation in _MAKING and not isinstance(part.problem, (PeerSilent, PeerLooped)):
+        other = next((one for one in question.operations if one in share.registration.operations - _MAKING), "")
+        return await _from_one(federation, question, other, share, origin) if other else part
+    return part
 
 
-async def _pages(federation: Federation, question: Question, call: Call, docs: list[Doc]) -> None:
+async def _pages(federation: Federation, question: Question, call: Call, part: _Part) -> None:
+    if call.operation in _MAKING:
+        _take_map(call, await federation.carry(call), part)
+        return
     if call.operation in _ONE:
         reply = await federation.carry(replace(call, entity_id=question.entity_id))
-        await _take(federation, question, call, reply, _listed(reply), docs)
+        await _take(federation, question, call, reply, _listed(reply), part)
         _check_whole(call, reply)
         return
     limit, offset = FIRST_PAGE, 0
@@ -153,13 +226,29 @@ async def _pages(federation: Federation, question: Question, call: Call, docs: l
             raise PeerSilent(f"registration {call.key[1]} did not tell all it has in time")
         reply = await federation.carry(replace(call, limit=limit, offset=offset, timeout_s=left))
         listed = _listed(reply)
-        await _take(federation, question, call, reply, listed, docs)
+        await _take(federation, question, call, reply, listed, part)
         _check_whole(call, reply)
-        if len(listed) < limit:
+        ids = call.share.ids
+        if len(listed) < limit or (ids and offset + limit >= len(ids)):
             return
         offset, limit = offset + limit, PAGE
     rule = f"at most {FEDERATION_ENTITIES} entities of one source"
     raise TooMany(f"registration {call.key[1]} has more entities than are asked for", rule=rule)
+
+
+def _take_map(call: Call, reply: Reply, part: _Part) -> None:
+    """Read the entity map that a source made; its ids as far as the registration offers them."""
+    try:
+        ids = entity_map.received(reply.document, FEDERATION_ENTITIES + 1)
+    except ShaharError as problem:
+        raise PeerFailed(f"registration {call.key[1]} sent what is no entity map: {problem.detail:.200}") from None
+    about = [replace(Ask(call.operation), ids=(one,)) for one in ids]
+    part.ids += [ask.ids[0] for ask in about if shares(call.share.registration, ask)][:FEDERATION_ENTITIES]
+    told = reply.document.get("id") if isinstance(reply.document, dict) else None
+    part.entity_map = reply.entity_map or (told if isinstance(told, str) else "")
+    if len(ids) > FEDERATION_ENTITIES:
+        rule = f"at most {FEDERATION_ENTITIES} entities of one source"
+        raise TooMany(f"registration {call.key[1]} has more entities than are asked for", rule=rule)
 
 
 def _check_whole(call: Call, reply: Reply) -> None:
@@ -176,9 +265,10 @@ def _listed(reply: Reply) -> list[Any]:
 
 
 async def _take(
-    federation: Federation, question: Question, call: Call, reply: Reply, listed: list[Any], docs: list[Doc]
+    federation: Federation, question: Question, call: Call, reply: Reply, listed: list[Any], part: _Part
 ) -> None:
     """Read what a source sent; raises PeerFailed for what is no entity, after the others were taken."""
+    part.entity_map = reply.entity_map or part.entity_map
     wrong: ShaharError | None = None
     for body in listed:
         try:
@@ -189,7 +279,7 @@ async def _take(
             continue
         kept = narrowed(doc, call.share, question.ask, call.operation)
         if kept is not None and question.readable(kept["type"]):
-            docs.append(kept)
+            part.docs.append(kept)
     if wrong is not None:
         raise PeerFailed(f"registration {call.key[1]} sent what is no entity: {wrong.detail:.200}")
 
@@ -228,6 +318,8 @@ def narrowed(doc: Doc, share: Share, ask: Ask, operation: str) -> Doc | None:
 
 
 __all__ = [
+    "MAP",
+    "MAP_PAST",
     "POST_QUERY",
     "QUERY",
     "QUERY_PAST",

@@ -32,6 +32,7 @@ from shahar.values.instants import Instant
 from shahar.web import problem
 from shahar.web.exchange import Params, Request, Response
 from shahar.web.ngsild.distribution import origin_of, warnings
+from shahar.web.ngsild.mapping import Use
 
 SPLIT: Final = True
 """Whether entities are taken to be split between sources when a question does not say (5.7.2.3)."""
@@ -46,7 +47,7 @@ def _reads(request: Request, types: Sequence[str]) -> bool:
     return access.may(request.actor, target).allowed
 
 
-def _together(doc: Doc | None, found: Gathered, entity_id: str, now: Instant) -> Doc | None:
+def together(doc: Doc | None, found: Gathered, entity_id: str, now: Instant) -> Doc | None:
     """One entity out of what is here and what sources know of it."""
     equal = ([doc] if doc is not None else []) + found.equal.get(entity_id, [])
     return supplemented(merged(equal, now), found.extra.get(entity_id, ()), now)
@@ -56,19 +57,28 @@ def _together(doc: Doc | None, found: Gathered, entity_id: str, now: Instant) ->
 
 
 async def retrieved(
-    request: Request, federation: Federation, entity_id: str, context: Context, types: q.Node | None, view: View
+    request: Request,
+    federation: Federation,
+    entity_id: str,
+    context: Context,
+    types: q.Node | None,
+    view: View,
+    use: Use,
 ) -> tuple[Doc, Headers] | Response:
     """The entity as it is known everywhere, with headers; or the answer that there is none. Raises what the one source
     that holds it fails with."""
     wanted = view.attrs or frozenset(view.pick - {"id", "type", "scope"})
     ask = Ask(ids=(entity_id,), types=types, attrs=frozenset(wanted) if wanted else None, datasets=view.dataset)
-    question = Question(RETRIEVE, ask, lambda kinds: _reads(request, kinds), entity_id)
+    question = Question(
+        RETRIEVE, ask, lambda kinds: _reads(request, kinds), entity_id, among=use.among(entity_id), maps=use.maps
+    )
     here, found = await asyncio.gather(
         _local(request, entity_id), gather(federation, question, origin_of(request, context))
     )
     headers = warnings(federation, request, found.missing)
-    doc = _together(here, found, entity_id, request.at)
+    doc = together(here, found, entity_id, request.at)
     if doc is not None:
+        use.note([(entity_id, here["type"])] if here else [], found)
         return doc, headers
     if found.looped is not None:
         raise found.looped
@@ -119,21 +129,31 @@ async def found_everywhere(
 ) -> tuple[Page, bool, Headers]:
     """A page of what is found here and at sources, whether there are more, and headers."""
     query = spread.query
+    question = question_of(request, context, spread)
+    found = await gather(federation, question, origin_of(request, context))
+    check_order(found, spread)
+    headers = warnings(federation, request, found.missing)
+    here = await known_here(request, query, found.ids)
+    counted = spread.count or bool(found.ids)
+    page = await _page_here(request, spread, counted)
+    return *_page(request, spread, found, here, page), headers
+
+
+def question_of(request: Request, context: Context, spread: Spread) -> Question:
+    """The question as it is put to sources; filters go along where entities are not split."""
     forwarded = () if spread.split else _filters(request, context)
     operations = QUERY if request.method == "GET" else POST_QUERY
-    question = Question(
-        operations, _ask(query), lambda kinds: _reads(request, kinds), filters=forwarded, csf=spread.csf
+    return Question(
+        operations, _ask(spread.query), lambda kinds: _reads(request, kinds), filters=forwarded, csf=spread.csf
     )
-    found = await gather(federation, question, origin_of(request, context))
+
+
+def check_order(found: Gathered, spread: Spread) -> None:
+    """Refuse to put entities of several sources in order."""
     if found.asked and spread.ordered:
         raise Invalid(
             "entities of several sources cannot be put in order", field="orderBy", rule="clause 5.7.2.4: local=true"
         )
-    headers = warnings(federation, request, found.missing)
-    here = await _known_here(request, query, found.ids)
-    counted = spread.count or bool(found.ids)
-    page = await _page_here(request, spread, counted)
-    return *_page(request, spread, found, here, page, trusted=bool(forwarded) and found.filtered), headers
 
 
 def _ask(query: q.Query) -> Ask:
@@ -148,7 +168,7 @@ def _ask(query: q.Query) -> Ask:
     )
 
 
-async def _known_here(request: Request, query: q.Query, ids: Sequence[str]) -> dict[str, Doc]:
+async def known_here(request: Request, query: q.Query, ids: Sequence[str]) -> dict[str, Doc]:
     """What is here of the entities that sources know, as far as the actor may read it."""
     found: dict[str, Doc] = {}
     for start in range(0, len(ids), IDS_AT_ONCE):
@@ -171,16 +191,24 @@ async def _find(request: Request, query: q.Query, limit: int, offset: int, count
         return Page(total=0 if count else None)
 
 
-def _page(
-    request: Request, spread: Spread, found: Gathered, here: Mapping[str, Doc], page: Page, *, trusted: bool
-) -> tuple[Page, bool]:
-    """The page that was found here, its entities whole, and behind what is here what only sources know; `trusted`:
-    these have been filtered by the sources."""
+async def docs_here(request: Request, query: q.Query) -> dict[str, Doc]:
+    """What is here of the entities that a question names by id."""
+    page = await _find(request, query, len(query.ids), 0, False)
+    return {doc["id"]: doc for doc in page.docs}
+
+
+def fits_whole(query: q.Query, doc: Doc, found: Gathered) -> bool:
+    """Whether a whole entity fits; where sources have been given the filters, they have said so."""
+    return found.filtered or _matches(query, doc)
+
+
+def _page(request: Request, spread: Spread, found: Gathered, here: Mapping[str, Doc], page: Page) -> tuple[Page, bool]:
+    """The page that was found here, its entities whole, and behind what is here what only sources know."""
     if not found.ids:
         return page, len(page.docs) > spread.limit
     query = spread.query
-    whole = {one: _together(here.get(one), found, one, request.at) for one in found.ids}
-    fits = {one for one, doc in whole.items() if doc is not None and (trusted or _matches(query, doc))}
+    whole = {one: together(here.get(one), found, one, request.at) for one in found.ids}
+    fits = {one for one, doc in whole.items() if doc is not None and fits_whole(query, doc, found)}
     matched = {one for one, doc in here.items() if _matches(query, doc)}
     behind = [one for one in found.ids if one in fits and one not in matched]
     total_here = page.total or 0
@@ -203,4 +231,15 @@ def _matches(query: q.Query, doc: Doc) -> bool:
     return q.matches(query, doc)
 
 
-__all__ = ["SPLIT", "Spread", "found_everywhere", "retrieved"]
+__all__ = [
+    "SPLIT",
+    "Spread",
+    "check_order",
+    "docs_here",
+    "fits_whole",
+    "found_everywhere",
+    "known_here",
+    "question_of",
+    "retrieved",
+    "together",
+]

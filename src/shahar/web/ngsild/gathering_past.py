@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from shahar.model import access
+from shahar.model import query as q
 from shahar.model.context import Context
 from shahar.model.entity import Doc, Instance
-from shahar.model.pasts import merged_past, moment
+from shahar.model.pasts import fits_past, merged_past, moment
 from shahar.model.query import Query
 from shahar.model.registration import Ask, Period
 from shahar.model.render import View
@@ -26,29 +27,48 @@ from shahar.model.temporal import Span
 from shahar.services import temporal
 from shahar.services.federation import Federation, Missing
 from shahar.services.federation.questions import QUERY_PAST, RETRIEVE_PAST, Gathered, Question, gather
-from shahar.services.temporal import Answer, Asked, Past
+from shahar.services.temporal import Answer, Asked, Past, Wanted
 from shahar.values import instants
+from shahar.values.bounds import TEMPORAL_INSTANCES
 from shahar.values.errors import NoTenant, NotFound, PeerSilent
 from shahar.values.instants import Instant
 from shahar.web.exchange import Request
 from shahar.web.ngsild.distribution import origin_of, warnings
 from shahar.web.ngsild.gathering import IDS_AT_ONCE
+from shahar.web.ngsild.mapping import Use
 
 Headers = list[tuple[bytes, bytes]]
 HERE_ALONE: Final = PeerSilent("figures are of what is held here; sources are not asked for theirs")
 
 
+@dataclass(frozen=True, slots=True)
+class SpreadPast:
+    """A question about the past, to here and to sources. `query` is narrowed to what the actor may read already."""
+
+    query: Query
+    asked: Asked
+    view: View
+    limit: int
+    offset: int
+    count: bool
+    order: str
+    split: bool
+    csf: q.Node | None = None
+
+
 async def retrieved_past(
-    request: Request, federation: Federation, entity_id: str, context: Context, view: View, asked: Asked
+    request: Request, federation: Federation, entity_id: str, context: Context, view: View, asked: Asked, use: Use
 ) -> tuple[Answer, Headers]:
     """One entity's evolution as it is known everywhere. Raises NotFound, and what the one source that has it fails
     with."""
     question = _question(request, RETRIEVE_PAST, Ask(ids=(entity_id,)), view, asked.span, entity_id)
+    question = replace(question, among=use.among(entity_id), maps=use.maps)
     here = _here(temporal.retrieve(request.parts.broker, request.tenant, entity_id, asked))
     answer, found = await asyncio.gather(here, _gathered(request, federation, question, context, asked))
     headers = warnings(federation, request, found.missing)
-    past = _together(answer.found[0] if answer.found else None, found, entity_id, asked, answer.cut)
+    past = together(answer.found[0] if answer.found else None, found, entity_id, asked, answer.cut)
     if past is not None:
+        use.note([(entity_id, past.doc["type"])] if answer.found else [], found)
         answer.found = [past]
         return answer, headers
     if found.looped is not None:
@@ -59,26 +79,99 @@ async def retrieved_past(
 
 
 async def found_past(
-    request: Request, federation: Federation, context: Context, view: View, asked: Asked, query: Query,
-    here: Awaitable[Answer], limit: int, offset: int,
-) -> tuple[Answer, Headers]:  # fmt: skip
-    """A page of evolutions: `here` is the page of those found here, with their number in `total`."""
-    ask = Ask(ids=query.ids, id_pattern=query.id_pattern, types=query.types, geo=query.geo, scope=query.scope)
-    question = _question(request, QUERY_PAST, ask, view, asked.span)
+    request: Request, federation: Federation, context: Context, spread: SpreadPast, here: Awaitable[Answer]
+) -> tuple[Answer, Headers]:
+    """A page of evolutions: `here` is the page of those found here, with their number in `total`. What is found here
+    fits as a whole as well, for one instance that fits is enough (5.7.4.4)."""
+    asked, limit, offset = spread.asked, spread.limit, spread.offset
+    question = question_of_past(request, spread)
     answer, found = await asyncio.gather(_here(here), _gathered(request, federation, question, context, asked))
     held = {past.doc["id"] for past in answer.found}
     for place, past in enumerate(answer.found):
-        whole = _together(past, found, past.doc["id"], asked, answer.cut)
+        whole = together(past, found, past.doc["id"], asked, answer.cut)
         answer.found[place] = past if whole is None else whole
     total = answer.total or 0
-    elsewhere = await _found_here(request, query, asked, [one for one in found.ids if one not in held])
-    alone = [one for one in found.ids if one not in held and one not in elsewhere]
+    others = [one for one in found.ids if one not in held]
+    elsewhere = await matching_here(request, spread, others)
+    alone = await fitting(request, spread, found, [one for one in others if one not in elsewhere])
     first, last = max(0, offset - total), max(0, offset + limit - total)
-    behind = [_together(None, found, one, asked, answer.cut) for one in alone[first:last]]
-    answer.found += [past for past in behind if past is not None]
+    behind = await whole_pasts(request, spread, found, alone[first:last], answer.cut)
+    answer.found += behind.found
+    answer.cut = behind.cut if answer.cut is None else answer.cut
     answer.more = answer.more or offset + limit < total + len(alone)
     answer.total = total + len(alone)
     return answer, warnings(federation, request, found.missing)
+
+
+def question_of_past(request: Request, spread: SpreadPast) -> Question:
+    """The question as it is put to sources: what its filters need is asked for as well."""
+    query = spread.query
+    ask = Ask(ids=query.ids, id_pattern=query.id_pattern, types=query.types, geo=query.geo, scope=query.scope)
+    question = _question(request, QUERY_PAST, ask, spread.view, spread.asked.span)
+    attrs = question.ask.attrs
+    if attrs is not None:
+        question = replace(question, ask=replace(question.ask, attrs=attrs | _filtering(query)))
+    return replace(question, csf=spread.csf)
+
+
+def _filtering(query: Query) -> frozenset[str]:
+    """The attributes that the filters of a question need."""
+    return q.attributes(query.q) - q.MOMENT_MEMBERS.keys() | ({query.geo.attr} if query.geo else set())
+
+
+async def matching_here(request: Request, spread: SpreadPast, ids: Sequence[str]) -> set[str]:
+    """Those of the ids whose past here matches."""
+    matched: set[str] = set()
+    bare = replace(spread.asked, seen=None, aggregation=None)
+    for start in range(0, len(ids), IDS_AT_ONCE):
+        some = tuple(ids[start : start + IDS_AT_ONCE])
+        wanted = replace(spread.query, ids=some, id_pattern=None)
+        answer = await _here(temporal.find(request.parts.broker, request.tenant, wanted, bare, limit=len(some)))
+        matched |= {past.doc["id"] for past in answer.found}
+    return matched
+
+
+async def _pasts_here(request: Request, spread: SpreadPast, ids: Sequence[str], asked: Asked) -> Answer:
+    """What is here of these entities, whether it matches or not."""
+    if not ids:
+        return Answer()
+    wanted = Query(ids=tuple(ids), types=spread.query.types)
+    return await _here(
+        temporal.find(request.parts.broker, request.tenant, wanted, replace(asked, needed=None), limit=len(ids))
+    )
+
+
+async def fitting(request: Request, spread: SpreadPast, found: Gathered, ids: Sequence[str]) -> list[str]:
+    """Those of the ids whose whole past, of which sources know a part, fits the filters of the question."""
+    query, span = spread.query, spread.asked.span
+    if not (query.q or query.geo or query.scope):
+        return list(ids)
+    needed = Wanted(_filtering(query)) if not query.scope else Wanted()
+    asked = Asked(replace(span, last=None), needed, None, None, TEMPORAL_INSTANCES)
+    fit: list[str] = []
+    for start in range(0, len(ids), IDS_AT_ONCE):
+        some = ids[start : start + IDS_AT_ONCE]
+        here = await _pasts_here(request, spread, some, asked)
+        own = {past.doc["id"]: past for past in here.found}
+        for one in some:
+            whole = together(own.get(one), found, one, asked, here.cut)
+            if whole is not None and fits_past(query, whole.doc, whole.series):
+                fit.append(one)
+    return fit
+
+
+async def whole_pasts(
+    request: Request, spread: SpreadPast, found: Gathered, ids: Sequence[str], cut: Instant | None = None
+) -> Answer:
+    """The evolutions of these entities, with what sources know of them. `cut`: where the answer is cut already; else it
+    is cut where what is here makes a part."""
+    asked = spread.asked if cut is None else replace(spread.asked, most=TEMPORAL_INSTANCES)
+    answer = await _pasts_here(request, spread, ids, asked)
+    own = {past.doc["id"]: past for past in answer.found}
+    cut = answer.cut if cut is None else cut
+    pasts = [together(own.get(one), found, one, spread.asked, cut) for one in ids]
+    answer.found = [past for past in pasts if past is not None]
+    return answer
 
 
 def _question(
@@ -126,18 +219,7 @@ async def _here(answer: Awaitable[Answer]) -> Answer:
         return Answer(total=0)
 
 
-async def _found_here(request: Request, query: Query, asked: Asked, ids: Sequence[str]) -> set[str]:
-    """Those of the ids that are found here, on another page."""
-    matched: set[str] = set()
-    for start in range(0, len(ids), IDS_AT_ONCE):
-        some = tuple(ids[start : start + IDS_AT_ONCE])
-        wanted, bare = replace(query, ids=some, id_pattern=None), replace(asked, seen=None, aggregation=None)
-        answer = await _here(temporal.find(request.parts.broker, request.tenant, wanted, bare, limit=len(some)))
-        matched |= {past.doc["id"] for past in answer.found}
-    return matched
-
-
-def _together(past: Past | None, found: Gathered, entity_id: str, asked: Asked, cut: Instant | None) -> Past | None:
+def together(past: Past | None, found: Gathered, entity_id: str, asked: Asked, cut: Instant | None) -> Past | None:
     """One evolution out of what was here and what sources know of it."""
     equal = found.equal.get(entity_id, [])
     if not equal and entity_id not in found.extra:

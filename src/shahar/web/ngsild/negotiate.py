@@ -19,7 +19,7 @@ from shahar.model.linking import Join
 from shahar.model.query import matches_types, parse_types
 from shahar.model.render import Form, View, through
 from shahar.model.terms import CORE_URL
-from shahar.values.errors import Invalid, Malformed, NotAcceptable, NotCarried, NotFound, WrongMediaType
+from shahar.values.errors import Invalid, Malformed, NotAcceptable, NotFound, WrongMediaType
 from shahar.web.exchange import GEO_JSON, JSON, LD_JSON, MERGE_JSON, Params, Request, Response
 
 LINK_REL: Final = "http://www.w3.org/ns/json-ld#context"
@@ -30,10 +30,11 @@ _FORMS: Final[dict[str, Form]] = {
     "simplified": "simplified",
     "keyValues": "simplified",
 }
-LATER: Final = frozenset({"csf", "entityMap", "entityMapLifetime", "via"})
+LATER: Final = frozenset({"csf", "via"})
 """Parameters of the standard that are not carried yet: they are answered NotCarried (docs/conformance.md lists
 them)."""
-_OPTIONS_LATER: Final = frozenset({"splitEntities", "entityMap"})
+_FLAG_OPTIONS: Final = frozenset({"splitEntities", "entityMap"})
+"""Flags that earlier versions of the standard list among the options."""
 _TEMPORAL_FORMS: Final[dict[str, Form]] = {"temporalValues": "simplified", "aggregatedValues": "aggregated"}
 
 
@@ -218,9 +219,10 @@ def _form_of(params: Params, temporal: bool) -> tuple[Form, bool]:
     if named is not None and named not in forms:
         raise Malformed(f"{named!r:.40} is not a format", field="format", rule=", ".join(forms))
     for wish in sorted(wishes):
-        if wish in _OPTIONS_LATER:
-            raise NotCarried(f"option {wish} is not carried yet", field="options")
-        if wish in forms:
+        if wish in _FLAG_OPTIONS:
+            if wish not in params:
+                params.put(wish, "true")
+        elif wish in forms:
             form = forms[wish]
         elif wish != "sysAttrs":
             raise Malformed(

@@ -8,6 +8,7 @@ Source: ETSI GS CIM 009 clauses 5.7.1, 5.7.2, 6.4, 6.5, 6.23 (POST query), 6.3.1
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from dataclasses import replace as replace_in
 from typing import Any, Final
 
@@ -20,12 +21,15 @@ from shahar.model.entity import Doc, check_uri
 from shahar.model.linking import Join
 from shahar.model.render import View
 from shahar.services.broker import Page
+from shahar.services.federation import Federation
 from shahar.values.bounds import PAGE_LIMIT, PAGE_OFFSET
 from shahar.values.errors import Invalid, NotCarried, NotFound
 from shahar.web.exchange import GEO_JSON, JSON, LD_JSON, Params, Request, Response
 from shahar.web.ngsild.distribution import served
 from shahar.web.ngsild.gathering import SPLIT, Spread, found_everywhere, retrieved
 from shahar.web.ngsild.listing import links
+from shahar.web.ngsild.mapped import NOTHING, page_of_map
+from shahar.web.ngsild.mapping import Use, named_in_links, use_of
 from shahar.web.ngsild.negotiate import (
     LATER,
     accepted,
@@ -51,16 +55,19 @@ async def retrieve(request: Request) -> Response:
     geometry = _geometry(request, context, kind)
     types = _types(request, context)
     local = request.params.flag("local")
+    use = use_of(request, context, "entities")
     request.params.done(LATER)
     headers: list[tuple[bytes, bytes]] = []
     if (sources := served(request, local)) is not None:
-        wholly = await retrieved(request, sources, entity_id, context, types, view)
+        wholly = await retrieved(request, sources, entity_id, context, types, view, use)
         if isinstance(wholly, Response):
             return wholly
         doc, headers = wholly
     else:
         doc = await request.parts.broker.get(request.tenant, entity_id)
         access.demand(request.actor, access.Target("read", "entities", request.tenant, tuple(doc["type"])))
+        use.note([(entity_id, doc["type"])], NOTHING)
+    headers += use.headers
     if not q.matches_types(types, doc["type"]):
         raise NotFound(f"entity {entity_id} is of another type", field="type")
     if view.attrs and view.attrs.isdisjoint(doc["attrs"]):
@@ -81,8 +88,22 @@ async def find(request: Request) -> Response:
     return await answer_query(request, kind, context, query_of(request, context))
 
 
-async def answer_query(request: Request, kind: str, context: Context, query: q.Query) -> Response:
-    """A page of entities for a query that was read from an address or a body."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a query asks for: which entities, how they are shown, by which map."""
+
+    spread: Spread
+    order: ordering.Order
+    view: View
+    join: Join | None
+    geometry: str
+    sources: Federation | None
+    use: Use
+
+
+def wanted_of(request: Request, kind: str, context: Context, query: q.Query) -> Wanted:
+    """Everything that a query asks for, of which `query` was read from an address or a body. Raises Invalid, Malformed,
+    Forbidden."""
     params = request.params
     join = join_of(params)
     levels = join.levels if join else 0
@@ -100,26 +121,38 @@ async def answer_query(request: Request, kind: str, context: Context, query: q.Q
     split = params.flag("splitEntities", SPLIT)
     about = params.take("csf")
     sources_like = q.parse_q(about, context.expand, field="csf") if about else None
+    use = use_of(request, context, "entities")
     params.done(LATER)
     if not local:
         check_selective(query)
     if limit == 0 and not count:
         raise Invalid("a limit of 0 needs count=true", field="limit", rule="ETSI GS CIM 009 clause 6.3.10")
     query = readable(request, picked(query, view))
+    spread = Spread(query, limit, offset, count, bool(order), split, sources_like)
+    return Wanted(spread, order, view, join, geometry, served(request, local), use)
+
+
+async def answer_query(request: Request, kind: str, context: Context, query: q.Query) -> Response:
+    """A page of entities for a query that was read from an address or a body."""
+    wanted = wanted_of(request, kind, context, query)
+    spread, use = wanted.spread, wanted.use
     headers: list[tuple[bytes, bytes]] = []
-    if (sources := served(request, local)) is not None:
-        spread = Spread(query, limit, offset, count, bool(order), split, sources_like)
-        page, more, headers = await found_everywhere(request, sources, context, spread)
+    if use.wished:
+        page, more, headers = await page_of_map(request, wanted.sources, context, spread, wanted.order, use)
+        named_in_links(request, use)
+    elif wanted.sources is not None:
+        page, more, headers = await found_everywhere(request, wanted.sources, context, spread)
     else:
         page = await request.parts.broker.find(
-            request.tenant, query, limit=limit + 1 if limit else 0, offset=offset, count=count, at=request.at,
-            order=order,
+            request.tenant, spread.query, limit=spread.limit + 1 if spread.limit else 0, offset=spread.offset,
+            count=spread.count, at=request.at, order=wanted.order,
         )  # fmt: skip
-        more = len(page.docs) > limit
-    headers = page_headers(request, page, limit, offset, more=more) + headers
-    docs, status = conforming(request, page.docs[:limit])
-    found = await shown(request, docs, view, join, geometry)
-    return reply(request, kind, context, _collection(found) if geometry else found, headers, status=status)
+        more = len(page.docs) > spread.limit
+    headers = page_headers(request, page, spread.limit, spread.offset, more=more) + headers
+    docs, status = conforming(request, page.docs[: spread.limit])
+    found = await shown(request, docs, wanted.view, wanted.join, wanted.geometry)
+    document = _collection(found) if wanted.geometry else found
+    return reply(request, kind, context, document, headers, status=use.status if status == 200 else status)
 
 
 async def shown(
@@ -303,13 +336,20 @@ def page_headers(
 
 _READ_FROM_BODY: Final = frozenset({"type", "@context", "entities", "q", "geoQ", "scopeQ", "temporalQ"})
 _LISTS: Final = ("attrs", "pick", "omit", "datasetId", "containedBy")
-_TEXTS: Final = ("csf", "lang", "join", "geometryProperty", "expandValues", "jsonKeys")
+_TEXTS: Final = ("csf", "lang", "join", "geometryProperty", "expandValues", "jsonKeys", "entityMapLifetime")
+_FLAGS: Final = ("entityMap", "splitEntities")
 _ORDERING: Final = {"collation": "collation", "geometry": "orderGeometry"}
 
 
 async def post_query(request: Request) -> Response:
     """POST /entityOperations/query (clause 6.23)."""
     kind = accepted(request, JSON, LD_JSON, GEO_JSON)
+    context, query = await posted(request)
+    return await answer_query(request, kind, context, query)
+
+
+async def posted(request: Request) -> tuple[Context, q.Query]:
+    """The question in a body, with the @context that it is asked in."""
     body = object_of(request)
     context = await context_of(request, body)
     if body.get("type") != "Query":
@@ -318,7 +358,7 @@ async def post_query(request: Request) -> Response:
     query = query_in(body, context, expanded(request.params))
     if any(one["type"].strip() == "*" for one in body.get("entities", ())):
         every_type(request.params)
-    return await answer_query(request, kind, context, query)
+    return context, query
 
 
 def from_body(request: Request, body: dict[str, Any]) -> None:
@@ -328,6 +368,8 @@ def from_body(request: Request, body: dict[str, Any]) -> None:
             request.params.put(name, _listed(name, value))
         elif name in _TEXTS:
             request.params.put(name, _text(body, name))
+        elif name in _FLAGS and isinstance(value, bool):
+            request.params.put(name, "true" if value else "false")
         elif name == "joinLevel" and isinstance(value, int):
             request.params.put(name, str(value))
         elif name == "ordering" and isinstance(value, dict):

@@ -8,6 +8,7 @@ Source: ETSI GS CIM 009 clauses 4.11, 4.5.19, 5.7.3, 5.7.4, 6.18, 6.19, 6.24, 6.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 from shahar.model import access, evolution
@@ -20,13 +21,18 @@ from shahar.model.render import View
 from shahar.model.temporal import Aggregation, Span
 from shahar.services import temporal
 from shahar.services.broker import Page
+from shahar.services.federation import Federation
 from shahar.services.temporal import Answer, Asked, Past, Wanted
 from shahar.values import instants
 from shahar.values.bounds import PAGE_LIMIT, PAGE_OFFSET, TEMPORAL_INSTANCES, TEMPORAL_PAGE
 from shahar.values.errors import Invalid, NotFound
 from shahar.web.exchange import JSON, LD_JSON, Params, Request, Response
 from shahar.web.ngsild.distribution import served
-from shahar.web.ngsild.gathering_past import found_past, retrieved_past
+from shahar.web.ngsild.gathering import SPLIT
+from shahar.web.ngsild.gathering_past import SpreadPast, found_past, retrieved_past
+from shahar.web.ngsild.mapped import NOTHING
+from shahar.web.ngsild.mapped_past import page_of_past
+from shahar.web.ngsild.mapping import Use, named_in_links, use_of
 from shahar.web.ngsild.negotiate import LATER, accepted, check_id, context_of, object_of, preferences, reply, view_of
 from shahar.web.ngsild.queries import (
     check_selective,
@@ -52,6 +58,7 @@ async def retrieve(request: Request) -> Response:
     view = view_of(request, context, temporal=True)
     asked = _asked(request, view)
     local = request.params.flag("local")
+    use = use_of(request, context, "temporal")
     _no_joins(request.params)
     request.params.done(LATER)
     types = await temporal.types_of(request.parts.broker, request.tenant, entity_id)
@@ -59,9 +66,11 @@ async def retrieve(request: Request) -> Response:
         access.demand(request.actor, access.Target("read", "temporal", request.tenant, tuple(types)))
     headers: list[tuple[bytes, bytes]] = []
     if (sources := served(request, local)) is not None:
-        answer, headers = await retrieved_past(request, sources, entity_id, context, view, asked)
+        answer, headers = await retrieved_past(request, sources, entity_id, context, view, asked, use)
     else:
         answer = await temporal.retrieve(request.parts.broker, request.tenant, entity_id, asked)
+        use.note([(entity_id, answer.found[0].doc["type"])], NOTHING)
+    headers += use.headers
     shown = _shown(answer.found[0], view, asked.span)
     if not shown:
         raise NotFound(f"entity {entity_id} has none of the members asked for", field="omit")
@@ -79,6 +88,12 @@ async def find(request: Request) -> Response:
 async def post_query(request: Request) -> Response:
     """POST /temporal/entityOperations/query (clause 6.24)."""
     kind = accepted(request, JSON, LD_JSON)
+    context, query = await posted_past(request)
+    return await _answer(request, kind, context, query)
+
+
+async def posted_past(request: Request) -> tuple[Context, Query]:
+    """The question about the past in a body, with the @context that it is asked in."""
     body = object_of(request)
     context = await context_of(request, body)
     if body.get("type") != "Query":
@@ -96,10 +111,21 @@ async def post_query(request: Request) -> Response:
     query = query_in(rest, context, expanded(request.params))
     if any(one["type"].strip() == "*" for one in body.get("entities", ())):
         every_type(request.params)
-    return await _answer(request, kind, context, query)
+    return context, query
 
 
-async def _answer(request: Request, kind: str, context: Context, query: Query) -> Response:
+@dataclass(frozen=True, slots=True)
+class WantedPast:
+    """What a query over time asks for: whose past, from which sources, by which map."""
+
+    spread: SpreadPast
+    sources: Federation | None
+    use: Use
+
+
+def wanted_past(request: Request, context: Context, query: Query) -> WantedPast:
+    """Everything that a query over time asks for, of which `query` was read from an address or a body. Raises Invalid,
+    Malformed, Forbidden."""
     params = request.params
     view = view_of(request, context, temporal=True)
     timed = "timerel" in params
@@ -109,6 +135,10 @@ async def _answer(request: Request, kind: str, context: Context, query: Query) -
     count = params.flag("count")
     order = _order(params, context)
     local = params.flag("local")
+    split = params.flag("splitEntities", SPLIT)
+    about = params.take("csf")
+    sources_like = q.parse_q(about, context.expand, field="csf") if about else None
+    use = use_of(request, context, "temporal")
     _no_joins(params)
     params.done(LATER)
     if not local:
@@ -125,26 +155,31 @@ async def _answer(request: Request, kind: str, context: Context, query: Query) -
     if sources is not None and order:
         raise Invalid("sources cannot be put in order", field="orderBy", rule="clause 5.7.4.4: local=true")
     query = readable(request, query, "temporal")
-    here = temporal.find(
-        request.parts.broker,
-        request.tenant,
-        query,
-        asked,
-        limit=limit,
-        offset=offset,
-        count=count or sources is not None,
-        order=order,
-    )
+    return WantedPast(SpreadPast(query, asked, view, limit, offset, count, order, split, sources_like), sources, use)
+
+
+async def _answer(request: Request, kind: str, context: Context, query: Query) -> Response:
+    wanted = wanted_past(request, context, query)
+    spread, use = wanted.spread, wanted.use
+    asked, view, limit, offset = spread.asked, spread.view, spread.limit, spread.offset
     headers: list[tuple[bytes, bytes]] = []
-    if sources is not None:
-        answer, headers = await found_past(request, sources, context, view, asked, query, here, limit, offset)
-        answer.total = answer.total if count else None
+    if use.wished:
+        answer, headers = await page_of_past(request, wanted.sources, context, spread, use)
+        named_in_links(request, use)
     else:
-        answer = await here
-    page = Page(docs=[{}] * (limit + 1 if answer.more else 0), total=answer.total)
+        here = temporal.find(
+            request.parts.broker, request.tenant, spread.query, asked, limit=limit, offset=offset,
+            count=spread.count or wanted.sources is not None, order=spread.order,
+        )  # fmt: skip
+        if wanted.sources is not None:
+            answer, headers = await found_past(request, wanted.sources, context, spread, here)
+        else:
+            answer = await here
+    page = Page(docs=[{}] * (limit + 1 if answer.more else 0), total=answer.total if spread.count else None)
     shown = [one for one in (_shown(past, view, asked.span) for past in answer.found) if one]
     headers = page_headers(request, page, limit, offset) + headers
-    return _dressed(request, reply(request, kind, context, shown, headers), answer, asked.span)
+    response = reply(request, kind, context, shown, headers, status=use.status)
+    return _dressed(request, response, answer, asked.span)
 
 
 def _check_selective(query: Query, view: View) -> None:

@@ -2,7 +2,7 @@
 
 For: whoever makes a client, a test or a gateway by machine. People read /docs.
 Promises: every address for programs is here and nothing else (tests hold the rows against the routes, and the
-parameters against those that the handlers take); what is not carried yet says so.
+parameters against those that the handlers take).
 Does not: describe the pages, nor the operations centre's own addresses (/ops/api), which may change with it.
 Source: OpenAPI 3.1.1; what the operations mean is ETSI GS CIM 009.
 """
@@ -25,7 +25,6 @@ from shahar.web.openapi.operations import OPERATIONS as OPERATIONS
 from shahar.web.openapi.parameters import HEADERS, QUERY
 from shahar.web.openapi.schemas import SCHEMAS, Schema, listed, ref
 from shahar.web.problem import PROBLEM_JSON, status_of
-from shahar.web.routes import HOT, later
 
 _FAILURES: Final[dict[type[errors.ShaharError], str]] = {
     errors.Invalid: "the request breaks a rule; field and rule say which",
@@ -62,6 +61,7 @@ OURS: Final = "shahar"
 _HEADERS: Final[dict[str, dict[str, Any]]] = {
     "location": {"Location": {"schema": {"type": "string"}, "description": "the address of what was made"}},
     "count": {"NGSILD-Results-Count": {"schema": {"type": "integer"}, "description": "how many there are, if asked"}},
+    "entityMap": {"NGSILD-EntityMap": {"schema": {"type": "string"}, "description": "the entity map used, if asked"}},
     "link": {"Link": {"schema": {"type": "string"}, "description": "the @context, and the pages beside this one"}},
 }
 
@@ -108,10 +108,9 @@ def _operation(one: Operation) -> dict[str, Any]:
     answers = dict(one.answers)
     if standard and "local" in one.params and one.method != "GET":
         answers |= {207: answers.get(207, PARTLY[207])}
-    waits = (one.method, one.path) in _not_carried()
     told: dict[str, Any] = {
         "operationId": one.id,
-        "summary": f"{one.summary} (not carried yet)" if waits else one.summary,
+        "summary": one.summary,
         "tags": [one.tag],
         "parameters": parameters,
         "responses": {str(status): _answer(status, answer) for status, answer in sorted(answers.items())}
@@ -139,13 +138,6 @@ def _failures(one: Operation, standard: bool) -> list[int]:
     if one.public:
         found -= {errors.Unauthenticated, errors.Forbidden}
     return sorted({status_of(kind()) for kind in found})
-
-
-@cache
-def _not_carried() -> frozenset[tuple[str, str]]:
-    """Method and path of what the routes answer with 501."""
-    waiting = {(route.method, route.path) for route in HOT if route.handler is later}
-    return frozenset((one.method, one.path) for one in OPERATIONS if (one.method, bare(one.path)) in waiting)
 
 
 def bare(path: str) -> str:

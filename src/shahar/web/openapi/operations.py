@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from shahar.values.errors import Conflict, Exists, NotFound, NotSupported, ShaharError, Unavailable
+from shahar.values.errors import Conflict, Exists, NotAcceptable, NotFound, NotSupported, ShaharError, Unavailable
 
 JSON: Final = "application/json"
 LD_JSON: Final = "application/ld+json"
@@ -82,8 +82,11 @@ _SOURCES_ASKED: Final = (
 )  # fmt: skip
 _SPREAD: Final = ("csf", "splitEntities")
 _TIME: Final = ("timerel", "timeAt", "endTimeAt", "timeproperty", "lastN", "aggrMethods", "aggrPeriodDuration")
+_VIEW_PAST: Final = ("options:temporal", "format:temporal", "datasetId", "attrs", "pick", "omit", "lang", *_TIME)
 _LINKED: Final = ("link",)
-_ASKED: Final = ("link", "prefer")
+_ASKED: Final = ("link", "prefer", "entityMap")
+_MAP: Final = ("entityMap", "entityMapLifetime")
+_MAP_ENDS: Final = "2026-12-01T00:00:00Z"
 
 ENTITY: Final = "urn:ngsi-ld:Sensor:example"
 INSTANCE: Final = "urn:ngsi-ld:Instance:example"
@@ -143,9 +146,9 @@ _CHANGE_BODY: Final = (JSON, LD_JSON, MERGE_JSON)
 def _entities() -> list[Operation]:
     entities, entity = f"{ROOT}/entities", f"{ROOT}/entities/{{entityId}}"
     attrs, attr, tag = f"{entity}/attrs", f"{entity}/attrs/{{attrId}}", "entities"
-    one = Answer("EntityShown", (JSON, LD_JSON, GEO_JSON))
-    some = Answer("EntityShown", (JSON, LD_JSON, GEO_JSON), many=True, headers=_PAGE_TOLD)
-    shown, page = {200: one, 203: one}, {200: some, 203: some}
+    one = Answer("EntityShown", (JSON, LD_JSON, GEO_JSON), headers=("entityMap",))
+    some = Answer("EntityShown", (JSON, LD_JSON, GEO_JSON), many=True, headers=(*_PAGE_TOLD, "entityMap"))
+    shown, page = {200: one, 203: one}, {200: some, 201: some, 203: some}
     partly = DONE | {207: Answer("UpdateResult", (JSON,))}
     whole, part = Body("Entity", _ENTITY_EXAMPLE), Body("EntityFragment", _FRAGMENT)
     patch = Body("EntityFragment", _FRAGMENT, _CHANGE_BODY)
@@ -154,7 +157,7 @@ def _entities() -> list[Operation]:
                   _LINKED),
         Operation(
             "GET", entities, "queryEntities", "Find entities", tag, page,
-            (*_SELECT, *_JOIN, *_VIEW, *_ORDER, *_SPREAD, "geometryProperty", *_PAGE), headers=_ASKED,
+            (*_SELECT, *_JOIN, *_VIEW, *_ORDER, *_SPREAD, *_MAP, "geometryProperty", *_PAGE), headers=_ASKED,
         ),
         Operation(
             "DELETE", entities, "purgeEntities", "Delete what a question finds, or attributes of it", tag, DONE,
@@ -162,7 +165,7 @@ def _entities() -> list[Operation]:
         ),
         Operation(
             "GET", entity, "retrieveEntity", "Retrieve an entity", tag, shown,
-            (*_JOIN, *_VIEW, "geometryProperty", "type", "local"), headers=_ASKED, fails=(NotFound,),
+            (*_JOIN, *_VIEW, *_MAP, "geometryProperty", "type", "local"), headers=_ASKED, fails=(NotFound,),
         ),
         Operation(
             "PATCH", entity, "mergeEntity", "Merge a fragment into an entity", tag, DONE,
@@ -199,9 +202,9 @@ def _batches() -> list[Operation]:
     at, tag = f"{ROOT}/entityOperations", "batches"
     whole = Body("Entity", [_ENTITY_EXAMPLE], many=True)
     part = Body("Entity", [{"id": ENTITY, "type": "Sensor"} | _FRAGMENT], many=True)
-    some = Answer("EntityShown", (JSON, LD_JSON, GEO_JSON), many=True, headers=("count",))
-    page = {200: some, 203: some}
-    query = ("expandValues", "jsonKeys", *_JOIN, *_VIEW, *_ORDER, *_SPREAD, "geometryProperty", *_PAGE)
+    some = Answer("EntityShown", (JSON, LD_JSON, GEO_JSON), many=True, headers=("count", "entityMap"))
+    page = {200: some, 201: some, 203: some}
+    query = ("expandValues", "jsonKeys", *_JOIN, *_VIEW, *_ORDER, *_SPREAD, *_MAP, "geometryProperty", *_PAGE)
     done = DONE | PARTLY
     return [
         Operation("POST", f"{at}/create", "createBatch", "Create entities", tag, {201: IDS} | PARTLY, ("local",), whole,
@@ -223,17 +226,17 @@ def _past() -> list[Operation]:
     every, tag = f"{ROOT}/temporal/entities", "temporal"
     one, attrs = f"{every}/{{entityId}}", f"{every}/{{entityId}}/attrs"
     attr, instance = f"{attrs}/{{attrId}}", f"{attrs}/{{attrId}}/{{instanceId}}"
-    view = ("options:temporal", "format:temporal", "datasetId", "attrs", "pick", "omit", "lang", *_TIME)
-    answer = Answer("EvolutionShown", (JSON, LD_JSON))
-    page = Answer("EvolutionShown", (JSON, LD_JSON), many=True, headers=_PAGE_TOLD)
+    answer = Answer("EvolutionShown", (JSON, LD_JSON), headers=("entityMap",))
+    some = Answer("EvolutionShown", (JSON, LD_JSON), many=True, headers=(*_PAGE_TOLD, "entityMap"))
+    page = {200: some, 201: some, 206: some}
     told = Body("EntityTemporal", _PAST)
     return [
         Operation("POST", every, "tellEvolution", "Tell an entity's past", tag, MADE | DONE, ("local",), told,
                   headers=_LINKED),
-        Operation("GET", every, "queryEvolutions", "Find the past of entities", tag, {200: page, 206: page},
-                  (*_SELECT, *view, *_ORDER, *_PAGE), headers=_ASKED),
+        Operation("GET", every, "queryEvolutions", "Find the past of entities", tag, page,
+                  (*_SELECT, *_VIEW_PAST, *_ORDER, *_SPREAD, *_MAP, *_PAGE), headers=_ASKED),
         Operation("GET", one, "retrieveEvolution", "Retrieve the past of an entity", tag, {200: answer, 206: answer},
-                  (*view, "local"), fails=(NotFound,), headers=_ASKED),
+                  (*_VIEW_PAST, *_MAP, "local"), fails=(NotFound,), headers=_ASKED),
         Operation("DELETE", one, "deleteEvolution", "Delete the past of an entity", tag, DONE, ("local",),
                   fails=(NotFound,)),
         Operation("POST", attrs, "appendEvolution", "Add to the past of an entity", tag, DONE, ("local",),
@@ -245,8 +248,8 @@ def _past() -> list[Operation]:
         Operation("DELETE", instance, "deleteInstance", "Delete an instance of the past", tag, DONE, ("local",),
                   fails=(NotFound,), headers=_LINKED),
         Operation("POST", f"{ROOT}/temporal/entityOperations/query", "queryEvolutionsBatch",
-                  "Find the past of entities by a body", tag, {200: page, 206: page},
-                  ("expandValues", "jsonKeys", *view, *_ORDER, *_PAGE),
+                  "Find the past of entities by a body", tag, page,
+                  ("expandValues", "jsonKeys", *_VIEW_PAST, *_ORDER, *_SPREAD, *_MAP, *_PAGE),
                   Body("Query", _TEMPORAL_QUERY), headers=_ASKED),
     ]  # fmt: skip
 
@@ -311,12 +314,26 @@ def _contexts() -> list[Operation]:
 
 
 def _maps() -> list[Operation]:
-    path, tag = f"{ROOT}/entityMaps/{{entityMapId}}", "entities"
+    maps, tag = f"{ROOT}/entityMaps", "entityMaps"
+    one, shown = f"{maps}/{{entityMapId}}", Answer("EntityMapShown", headers=("entityMap",))
+    fragment = Body("EntityMapFragment", {"expiresAt": _MAP_ENDS}, _CHANGE_BODY)
+    query = (*_JOIN, *_VIEW, *_ORDER, *_SPREAD, *_MAP, "geometryProperty", *_PAGE)
+    past, query_past = f"{ROOT}/temporal/entityMaps", (*_VIEW_PAST, *_ORDER, *_SPREAD, *_MAP, *_PAGE)
     return [
-        Operation("GET", path, "retrieveEntityMap", "Retrieve an entity map", tag, {200: _SHOWN}, fails=(NotFound,)),
-        Operation("PATCH", path, "updateEntityMap", "Update an entity map", tag, DONE, (),
-                  Body("AttributeFragment", {"expiresAt": "2026-12-01T00:00:00Z"}), (NotFound,)),
-        Operation("DELETE", path, "deleteEntityMap", "Delete an entity map", tag, DONE, fails=(NotFound,)),
+        Operation("GET", maps, "createEntityMap", "Make an entity map for a question", tag, {201: shown},
+                  (*_SELECT, *query), headers=_LINKED),
+        Operation("POST", maps, "createEntityMapByPost", "Make an entity map for a question in the body", tag,
+                  {201: shown}, ("expandValues", "jsonKeys", *query), Body("Query", _QUERY), (NotAcceptable,), _LINKED),
+        Operation("GET", past, "createEntityMapOfPast", "Make an entity map for a question about the past", tag,
+                  {201: shown}, (*_SELECT, *query_past), headers=_LINKED),
+        Operation("POST", past, "createEntityMapOfPastByPost",
+                  "Make an entity map for a question about the past in the body", tag, {201: shown},
+                  ("expandValues", "jsonKeys", *query_past), Body("Query", _TEMPORAL_QUERY), (NotAcceptable,), _LINKED),
+        Operation("GET", one, "retrieveEntityMap", "Retrieve an entity map", tag, {200: Answer("EntityMapShown")},
+                  fails=(NotFound,), headers=_LINKED),
+        Operation("PATCH", one, "updateEntityMap", "Let an entity map live longer or shorter", tag, DONE, (), fragment,
+                  (NotFound,), _LINKED),
+        Operation("DELETE", one, "deleteEntityMap", "Delete an entity map", tag, DONE, fails=(NotFound,)),
     ]  # fmt: skip
 
 

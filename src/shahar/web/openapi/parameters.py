@@ -49,6 +49,13 @@ _ROWS: Final[tuple[tuple[str, dict[str, Any], str, Any], ...]] = (
     ("details", _FLAG, "Whether more is told than names.", "true"),
     ("drop", _NAMES, "Attributes that go; the entities stay.", "pm25"),
     ("endTimeAt", _MOMENT, "The end of the time between.", "2026-12-01T00:00:00Z"),
+    (
+        "entityMap",
+        {"anyOf": [_FLAG, _URIS]},
+        "Whether an entity map is made for the pages of this question; or the id of the one to be used.",
+        "true",
+    ),
+    ("entityMapLifetime", _NAME, "How long the entity map should live, ISO 8601.", "PT10M"),
     ("expandValues", _NAMES, "Attributes whose values in q are terms of the @context.", "category"),
     ("format", _one_of(*_FORM), "The form of the answer.", "simplified"),
     (
@@ -136,6 +143,13 @@ HEADERS: Final[dict[str, dict[str, Any]]] = {
         "in": "header",
         "schema": {"type": "string"},
         "description": "The @context of names in the address and in an application/json body.",
+    },
+    "entityMap": {
+        "name": "NGSILD-EntityMap",
+        "in": "header",
+        "schema": {"type": "string"},
+        "description": "The entity map whose entities are asked for: its id or its address.",
+        "example": "urn:ngsi-ld:EntityMap:example",
     },
     "prefer": {
         "name": "Prefer",

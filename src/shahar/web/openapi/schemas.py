@@ -214,6 +214,16 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "Subscription": record(("type", "notification"), **_SUBSCRIPTION, **{"@context": ref("Context")}),
     "SubscriptionFragment": record((), **_SUBSCRIPTION, **{"@context": ref("Context")}) | {"minProperties": 1},
     "SubscriptionShown": record(("id", "type", "notification"), id=TEXT, type={"const": "Subscription"}, status=TEXT),
+    "EntityMapShown": record(
+        ("id", "type", "expiresAt", "entityMap", "linkedMaps"),
+        id=TEXT,
+        type={"const": "EntityMap"},
+        expiresAt=MOMENT,
+        entityMap={"type": "object", "additionalProperties": _NAMES},
+        linkedMaps={"type": "object", "additionalProperties": TEXT},
+    ),
+    "EntityMapFragment": record((), expiresAt=MOMENT, type={"const": "EntityMap"}, **{"@context": ref("Context")})
+    | {"minProperties": 1},
     "Registration": record(("type", "information", "endpoint"), **_REGISTRATION, **{"@context": ref("Context")}),
     "RegistrationFragment": record((), **_REGISTRATION, **{"@context": ref("Context")}) | {"minProperties": 1},
     "RegistrationShown": record(("id", "type"), id=TEXT, type={"const": "ContextSourceRegistration"}),
