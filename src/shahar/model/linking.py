@@ -2,18 +2,18 @@
 
 `flat` appends the linked entities behind the linking ones, each once; `inline` puts each into the relationship that
 leads to it, as often as it is led to, but never below itself (a circle ends where it closes).
-Promises: pure: entities come from a `fetch` that gives those that exist and may be read, all others are treated alike,
-as not there; at most LEVELS_MAX relationships are followed one behind the other, and LINKED_MAX entities are brought in
-by one answer, as many as are written out: beyond that TooComplex is raised before more is read. What a view does not
-show is not followed.
+Promises: pure: entities come from a `fetch` (or from whoever goes along with `hops`) that gives those that exist and
+may be read, all others are treated alike, as not there; at most LEVELS_MAX relationships are followed one behind the
+other, and LINKED_MAX entities are brought in by one answer, as many as are written out: beyond that TooComplex is
+raised before more is read. What a view does not show is not followed.
 Does not: follow relationships of attributes (relationships below attributes), nor into the past.
 Source: ETSI GS CIM 009 clauses 4.5.23, 5.7.1.5, 5.7.2.5; `entity` and `entityList` 5.2.6, 5.2.37; simplified 4.5.4.
-A linking entity need not say objectType: what is stored here is followed (4.5.23.1).
+A linking entity need not say objectType: what is stored here is followed (4.5.23.1); of what sources hold it must.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
@@ -28,6 +28,8 @@ RELATIONSHIPS: Final = frozenset({"Relationship", "ListRelationship"})
 
 Fetch = Callable[[Sequence[str]], Iterable[Doc]]
 """The entities of these ids, those left out that do not exist or may not be read."""
+Hop = Mapping[str, tuple[str, ...]]
+"""The ids that one level leads to, each with the types that relationships say it has (objectType)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,19 @@ class Linked:
 
 def walk(docs: Sequence[Doc], view: View, join: Join, fetch: Fetch) -> Linked:
     """Read what `docs` lead to, level by level; TooComplex when it is more than LINKED_MAX entities."""
+    going = hops(docs, view, join)
+    try:
+        wanted = next(going)
+        while True:
+            wanted = going.send(fetch(tuple(wanted)))
+    except StopIteration as end:
+        found: Linked = end.value
+        return found
+
+
+def hops(docs: Sequence[Doc], view: View, join: Join) -> Generator[Hop, Iterable[Doc], Linked]:
+    """The same walk, for whoever fetches entities in a way of their own: each level is asked for at once and sent back;
+    no id is asked for twice, however the entities lead to each other. Raises TooComplex."""
     linked = Linked({doc["id"]: doc for doc in docs}, beyond(view))
     asked = {*linked.docs, *join.met}
     own = len(asked)
@@ -59,14 +74,17 @@ def walk(docs: Sequence[Doc], view: View, join: Join, fetch: Fetch) -> Linked:
     front = [(doc, view) for doc in docs]
     for _ in range(join.levels):
         ahead = [step for doc, shown in front for step in _steps(doc, shown, linked.plain)]
-        fresh = list(dict.fromkeys(uri for uri, _ in ahead if uri not in asked))
+        fresh: dict[str, tuple[str, ...]] = {}
+        for uri, _, kinds in ahead:
+            if uri not in asked:
+                fresh[uri] = tuple(dict.fromkeys((*fresh.get(uri, ()), *kinds)))
         asked.update(fresh)
         if len(asked) - own > LINKED_MAX:
             raise _too_many()
-        arrived = {doc["id"]: doc for doc in fetch(fresh)} if fresh else {}
+        arrived = {doc["id"]: doc for doc in (yield fresh)} if fresh else {}
         linked.docs.update(arrived)
         front = []
-        for uri, shown in ahead:
+        for uri, shown, _ in ahead:
             key = (uri, 0 if flat else id(shown))
             if uri in (arrived if flat else linked.docs) and key not in seen:
                 seen.add(key)
@@ -80,13 +98,14 @@ def beyond(view: View) -> View:
     return replace(view, attrs=frozenset(), pick=frozenset(), omit=frozenset(), below={})
 
 
-def _steps(doc: Doc, view: View, plain: View) -> Iterator[tuple[str, View]]:
-    """The ids that an entity leads to by what is shown of it, each with the view of what stands there."""
+def _steps(doc: Doc, view: View, plain: View) -> Iterator[tuple[str, View, Sequence[str]]]:
+    """The ids that an entity leads to by what is shown of it, each with the view of what stands there, and the types
+    that the relationship says it has."""
     for iri, instances in _relationships(doc, view):
         under = view.below.get(iri, plain)
         for one in chosen(instances, view):
             for uri in _targets(one):
-                yield uri, under
+                yield uri, under, one.get("objectType", ())
 
 
 def _relationships(doc: Doc, view: View) -> Iterator[tuple[str, list[Instance]]]:

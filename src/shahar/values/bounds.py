@@ -259,6 +259,13 @@ ENTITY_MAP_S: Final = _federation(
 ENTITY_MAP_LONGEST_S: Final = _federation(
     "entity_map_longest_s", 24 * 3_600, "s", "the longer wish is cut to it", "that an entity map may live"
 )
+LINKED_S: Final = _federation(
+    "linked_s",
+    30,
+    "s",
+    "what is linked at sources beyond it is missing, and named",
+    "to look for linked entities at sources, all levels together",
+)
 VIA_HOPS: Final = _federation("via_hops", 32, "sources", "the request goes no further", "that a request has passed")
 
 _device = _Part("Devices")

@@ -66,6 +66,8 @@ class Question:
     """Of an entity map: the registrations that are asked, each for these entities alone."""
     maps: Mapping[str, str] = field(default_factory=dict)
     """The entity maps of sources, by registration."""
+    within_s: float | None = None
+    """The time that is left for all of it, when that may be less than what registrations allow."""
 
 
 @dataclass(slots=True)
@@ -197,6 +199,8 @@ async def _from_one(federation: Federation, question: Question, operation: str, 
         stamps = () if operation in _MAKING else _WITH_STAMPS
         flags = (*stamps, *(question.filters if understood or question.past else ()))  # a time has no names
         call = replace(call, flags=flags, entity_map=question.maps.get(share.registration.id, ""))
+        if question.within_s is not None:
+            call = replace(call, timeout_s=min(call.timeout_s, question.within_s))
         await _pages(federation, question, call, part)
     except NotFound as problem:
         part.problem = problem if operation in _MAKING else None

@@ -42,7 +42,8 @@ _FORWARDED: Final = ("q", "scopeQ", "georel", "geometry", "coordinates", "geopro
 Headers = list[tuple[bytes, bytes]]
 
 
-def _reads(request: Request, types: Sequence[str]) -> bool:
+def reads(request: Request, types: Sequence[str]) -> bool:
+    """Whether the actor may read an entity of these types."""
     target = access.Target("read", "entities", request.tenant, tuple(types))
     return access.may(request.actor, target).allowed
 
@@ -70,7 +71,7 @@ async def retrieved(
     wanted = view.attrs or frozenset(view.pick - {"id", "type", "scope"})
     ask = Ask(ids=(entity_id,), types=types, attrs=frozenset(wanted) if wanted else None, datasets=view.dataset)
     question = Question(
-        RETRIEVE, ask, lambda kinds: _reads(request, kinds), entity_id, among=use.among(entity_id), maps=use.maps
+        RETRIEVE, ask, lambda kinds: reads(request, kinds), entity_id, among=use.among(entity_id), maps=use.maps
     )
     here, found = await asyncio.gather(
         _local(request, entity_id), gather(federation, question, origin_of(request, context))
@@ -144,7 +145,7 @@ def question_of(request: Request, context: Context, spread: Spread) -> Question:
     forwarded = () if spread.split else _filters(request, context)
     operations = QUERY if request.method == "GET" else POST_QUERY
     return Question(
-        operations, _ask(spread.query), lambda kinds: _reads(request, kinds), filters=forwarded, csf=spread.csf
+        operations, _ask(spread.query), lambda kinds: reads(request, kinds), filters=forwarded, csf=spread.csf
     )
 
 
@@ -240,6 +241,7 @@ __all__ = [
     "found_everywhere",
     "known_here",
     "question_of",
+    "reads",
     "retrieved",
     "together",
 ]

@@ -27,6 +27,7 @@ from shahar.values.errors import Invalid, NotCarried, NotFound
 from shahar.web.exchange import GEO_JSON, JSON, LD_JSON, Params, Request, Response
 from shahar.web.ngsild.distribution import served
 from shahar.web.ngsild.gathering import SPLIT, Spread, found_everywhere, retrieved
+from shahar.web.ngsild.gathering_linked import linked_everywhere
 from shahar.web.ngsild.listing import links
 from shahar.web.ngsild.mapped import NOTHING, page_of_map
 from shahar.web.ngsild.mapping import Use, named_in_links, use_of
@@ -73,7 +74,7 @@ async def retrieve(request: Request) -> Response:
     if view.attrs and view.attrs.isdisjoint(doc["attrs"]):
         raise NotFound(f"entity {entity_id} has none of the attributes asked for", field="attrs")
     docs, status = conforming(request, [doc])
-    found = await shown(request, docs, view, join, geometry)
+    found = await shown(request, docs, view, join, geometry, sources, headers)
     if not found:
         raise NotFound(f"entity {entity_id} has none of the members asked for", field="pick")
     if geometry and join and join.form == "flat":
@@ -150,22 +151,28 @@ async def answer_query(request: Request, kind: str, context: Context, query: q.Q
         more = len(page.docs) > spread.limit
     headers = page_headers(request, page, spread.limit, spread.offset, more=more) + headers
     docs, status = conforming(request, page.docs[: spread.limit])
-    found = await shown(request, docs, wanted.view, wanted.join, wanted.geometry)
+    found = await shown(request, docs, wanted.view, wanted.join, wanted.geometry, wanted.sources, headers)
     document = _collection(found) if wanted.geometry else found
     return reply(request, kind, context, document, headers, status=use.status if status == 200 else status)
 
 
 async def shown(
-    request: Request, docs: list[Doc], view: View, join: Join | None, geometry: str
-) -> list[dict[str, Any]]:
+    request: Request, docs: list[Doc], view: View, join: Join | None, geometry: str, sources: Federation | None,
+    headers: list[tuple[bytes, bytes]],
+) -> list[dict[str, Any]]:  # fmt: skip
     """The entities as they are answered, as Features when `geometry` names a GeoProperty, with what they lead to within
-    or behind them.
+    or behind them, here and at `sources`; who of these is missing is added to `headers`.
 
     An entity of which nothing is left is left out (clause 4.21).
     """
     seen = [(doc, view) for doc in docs]
     if join is not None:
-        linked = await request.parts.broker.linked(request.tenant, docs, view, join, allowed(request))
+        types = allowed(request)
+        if sources is None:
+            linked = await request.parts.broker.linked(request.tenant, docs, view, join, types)
+        else:
+            linked, more = await linked_everywhere(request, sources, view.context, docs, view, join, types)
+            headers += [line for line in more if line not in headers]
         if join.form == "inline":
             seen = [(doc, view) for doc in linking.embed(docs, view, join, linked)]
         else:
