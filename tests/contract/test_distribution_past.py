@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from shahar.values import instants
 from tests.contract.test_distribution import E1, City, city, hanging, limited
 from tests.in_process import BASE
 
@@ -13,6 +15,7 @@ __all__ = ["city"]
 pytestmark = pytest.mark.anyio
 
 OPERATIONS = ["retrieveTemporal", "queryTemporal"]
+START = instants.parse("2026-01-01T00:00:00Z")
 ALL = "timerel=after&timeAt=2020-01-01T00:00:00Z"
 
 
@@ -83,11 +86,49 @@ async def test_the_past_from_elsewhere_is_shown_to_those_who_may_read_its_type(c
     assert found.status_code == 403 or found.json() == []
 
 
-async def test_figures_are_of_what_is_held_here_and_say_so(city: City) -> None:
-    await tell(city.here, E1, at(1, 1), at(1, 1))
+async def test_a_past_that_a_source_tells_in_parts_is_asked_for_to_its_end(city: City) -> None:
+    there = city.door.hosts["there"]
+
+    async def by_and_by(method: str, url: str, headers: Any, body: bytes | None) -> Any:
+        """A broker that does not know how much we can read at once."""
+        return await there(method, url, [one for one in headers if one[0] != "Prefer"], body)
+
+    city.door.hosts["there"] = by_and_by
+    hours = [instants.text(START + number * instants.HOUR) for number in range(150)]
+    told = [{"type": "Property", "value": number, "observedAt": hour} for number, hour in enumerate(hours)]
+    await tell(city.there, E1, *told)
     await city.register(operations=OPERATIONS)
-    asked = f"/temporal/entities/{E1}?{ALL}&options=aggregatedValues&aggrMethods=max&aggrPeriodDuration=P1Y"
-    answer = await city.get(asked)
-    assert answer.status_code == 200, answer.text
-    assert "what is held here" in answer.headers["ngsild-warning"]
-    assert city.door.asked == []
+    big = {"prefer": "maxpagesize=1000"}
+    between = f"timerel=between&timeAt={hours[10]}&endTimeAt={hours[140]}"
+    for path, values in (
+        (f"/temporal/entities/{E1}", list(range(150))),
+        (f"/temporal/entities?type=Car&{ALL}", list(range(150))),
+        (f"/temporal/entities?type=Car&{between}", list(range(10, 140))),
+        (f"/temporal/entities/{E1}?lastN=100", list(range(50, 150))),
+        (f"/temporal/entities?type=Car&timerel=before&timeAt={hours[60]}", list(range(60))),
+    ):
+        city.door.asked.clear()
+        answer = await city.get(path, **big)
+        whole = answer.json()
+        assert speeds(whole[0] if isinstance(whole, list) else whole) == values, path
+        assert len(city.door.asked) > 1
+        assert "ngsild-warning" not in answer.headers
+    city.door.hosts["there"] = there
+    city.door.asked.clear()
+    assert speeds((await city.get(f"/temporal/entities/{E1}")).json()) == list(range(150))
+    assert len(city.door.asked) == 1, "who knows how much we read tells it at once"
+
+
+async def test_a_source_that_tells_the_same_part_again_and_again_is_asked_twice(city: City) -> None:
+    body = {"id": E1, "type": "Car", "speed": [at(1, 1)]}
+    reach = "date-time 2026-01-01T00:00:00Z-2026-01-02T00:00:00Z/*"
+
+    async def stuck(_method: str, _url: str, _headers: Any, _body: bytes | None) -> Any:
+        return 206, {"content-range": reach}, json.dumps(body).encode()
+
+    city.door.hosts["stuck"] = stuck
+    known = await city.register("stuck", operations=OPERATIONS)
+    answer = await city.get(f"/temporal/entities/{E1}")
+    assert speeds(answer.json()) == [1]
+    assert known in answer.headers["ngsild-warning"]
+    assert len(city.door.asked) == 2

@@ -15,13 +15,14 @@ from typing import Final
 from shahar.model import query as q
 from shahar.model.entity import Doc, Instance
 from shahar.model.evolution import Figure
+from shahar.model.figures import check_methods
 from shahar.model.temporal import Aggregation, Span
 from shahar.services.broker import Broker, Evolution
 from shahar.store import aggregate, entities, tenants, windows
 from shahar.store.db import Tx
 from shahar.store.windows import Wanted
 from shahar.values.bounds import TEMPORAL_INSTANCES, TEMPORAL_PAGE, TEMPORAL_PERIODS
-from shahar.values.errors import Invalid, Malformed, NotFound, TooComplex
+from shahar.values.errors import Invalid, NotFound, TooComplex
 from shahar.values.instants import Instant
 
 __all__ = ["Answer", "Asked", "Past", "Span", "Wanted", "find", "retrieve", "types_of"]
@@ -255,11 +256,7 @@ def _figures(
     for each, (_, doc) in zip(sources, page, strict=True):
         past = Past(doc, {}, aggregate.figures(tx, each, wanted, TEMPORAL_PERIODS - periods))
         periods += len(past.figures)
-        for one in past.figures:
-            if one.attr in seen.attrs and len(one.values) < len(wanted.methods):
-                method = next(method for method in wanted.methods if method not in one.values)
-                rule = "ETSI GS CIM 009 clause 4.5.19.1"
-                raise Malformed(f"{method} is not for the values of {one.attr}", field="aggrMethods", rule=rule)
+        check_methods(past.figures, seen.attrs, wanted.methods)
         yield past
 
 

@@ -19,15 +19,14 @@ from typing import Any, Final
 import orjson
 
 from shahar.model.evolution import PLURAL, Figure
+from shahar.model.figures import TIME, time_of_day, valued
 from shahar.model.temporal import Aggregation, Period, check_periods, edges
 from shahar.store.db import Tx
 from shahar.store.dialect import SQLITE
 from shahar.store.windows import Source
 from shahar.values.bounds import TEMPORAL_PERIODS
-from shahar.values.instants import SECOND, Instant
+from shahar.values.instants import Instant
 
-_NUMBER, _BOOLEAN, _ARRAY, _TEXT, _TIME, _OTHER = range(6)
-"""Kinds of values, as the statement numbers them."""
 _PLAIN: Final = SQLITE.member("doc", "$.value")
 _TYPED: Final = SQLITE.member("doc", '$.value."@value"')
 _OTHERS: Final = ", ".join(SQLITE.member("doc", f"$.{member}") for member in PLURAL if member != "value")
@@ -46,18 +45,6 @@ _AS_NUMBER: Final = f"""CASE c WHEN 0 THEN v WHEN 1 THEN v WHEN 2 THEN {SQLITE.l
     + CAST(substr(v, 7) AS REAL) END"""
 
 _IN_PERIOD: Final = f"h.t >= {SQLITE.member('p.value', '$[0]')} AND h.t < {SQLITE.member('p.value', '$[1]')}"
-
-FOR: Final[dict[str, frozenset[int]]] = {
-    "totalCount": frozenset(range(6)),
-    "distinctCount": frozenset(range(6)),
-    "min": frozenset({_NUMBER, _BOOLEAN, _ARRAY, _TEXT, _TIME}),
-    "max": frozenset({_NUMBER, _BOOLEAN, _ARRAY, _TEXT, _TIME}),
-    "avg": frozenset({_NUMBER, _BOOLEAN, _ARRAY, _TIME}),
-    "sum": frozenset({_NUMBER, _BOOLEAN, _ARRAY}),
-    "stddev": frozenset({_NUMBER, _BOOLEAN}),
-    "sumsq": frozenset({_NUMBER, _BOOLEAN}),
-}
-"""Method -> the kinds of values that it is for."""
 
 
 def figures(tx: Tx, each: Source, wanted: Aggregation, most: int = TEMPORAL_PERIODS) -> list[Figure]:
@@ -146,19 +133,10 @@ def _values(methods: tuple[str, ...], row: list[Any]) -> dict[str, Any]:
         "totalCount": count,
         "distinctCount": distinct,
         "sum": total,
-        "avg": _time(mean) if kinds == {_TIME} else mean,
+        "avg": time_of_day(mean) if kinds == {TIME} else mean,
         "sumsq": squares,
         "stddev": math.sqrt(deviation) if deviation is not None else None,
         "min": first if low is None else low,
         "max": last if high is None else high,
     }
-    return {method: known[method] for method in methods if not kinds.isdisjoint(FOR[method])}
-
-
-def _time(seconds: float | None) -> str | None:
-    """A time of day from its seconds."""
-    if seconds is None:
-        return None
-    whole, micro = divmod(round(seconds * SECOND), SECOND)
-    text = f"{whole // 3_600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}"
-    return f"{text}.{micro:06d}".rstrip("0") + "Z" if micro else text + "Z"
+    return valued(methods, kinds, known)

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from shahar.model import query as q
 from shahar.model.context import CORE
-from shahar.model.pasts import merged_past, received_past
+from shahar.model.pasts import fits_past, merged_past, received_past
 from shahar.values.errors import Invalid, TooLarge
 
 D = "https://uri.etsi.org/ngsi-ld/default-context/"
@@ -73,3 +74,27 @@ def test_what_a_source_sends_keeps_its_instants_and_ids() -> None:
 def test_what_is_no_evolution_is_refused(body: Any) -> None:
     with pytest.raises((Invalid, TooLarge)):
         received_past(body, CORE)
+
+
+def test_filters_hold_for_any_instance_of_an_evolution() -> None:
+    doc: dict[str, Any] = {"id": "urn:c:1", "type": ["urn:Car"], "scope": ["/now"], "attrs": {}}
+    series: dict[str, list[dict[str, Any]]] = {
+        "urn:a": [{"type": "Property", "value": value} for value in (1, 5)],
+        "scope": [{"type": "Property", "value": ["/then"]}],
+    }
+    for text, fits in (("a==1;a==5", True), ("a>5", False), ("a>5|a", True), ("b", False)):
+        assert fits_past(q.Query(q=q.parse_q(text, lambda name: f"urn:{name}")), doc, series) is fits, text
+    for text, fits in (("/then", True), ("/now", False)):
+        assert fits_past(q.Query(scope=q.parse_scope(text)), doc, series) is fits
+    assert fits_past(q.Query(scope=q.parse_scope("/now")), doc, {})
+    place = {"type": "GeoProperty", "value": {"type": "Point", "coordinates": [1.0, 1.0]}}
+    geo = q.parse_geo("near;maxDistance==1000", "Point", "[1.0,1.001]", "urn:location")
+    assert fits_past(q.Query(geo=geo), doc, {"urn:location": [place]})
+    assert not fits_past(q.Query(geo=geo), doc, series)
+
+
+def test_scopes_over_time_are_a_series_and_scopes_of_now_are_none() -> None:
+    scope = {"type": "Property", "value": "/a", "observedAt": "2026-01-01T00:00:00Z"}
+    body = {"id": "urn:c:1", "type": "Car", "scope": [scope]}
+    assert received_past(body, CORE)["attrs"]["scope"][0]["value"] == ["/a"]
+    assert received_past(body | {"scope": ["/a"]}, CORE)["attrs"] == {}

@@ -237,3 +237,47 @@ async def test_who_waits_for_a_place_beyond_the_time_gets_silence() -> None:
     asked = (sources.send(call("deleteEntity", timeout_s=0.02)) for _ in range(6 * AT_ONCE))
     results = await asyncio.gather(*asked, return_exceptions=True)
     assert {type(one) for one in results if isinstance(one, BaseException)} == {PeerSilent}
+
+
+def test_a_past_is_asked_for_in_large_parts_unless_the_registration_says_otherwise() -> None:
+    for operation in ("retrieveTemporal", "queryTemporal"):
+        told = dict(binding.form(call(operation, entity_id="urn:c:1")).headers)
+        assert told["Prefer"] == f"maxpagesize={binding.PART}"
+    assert "Prefer" not in dict(binding.form(call("queryEntity")).headers)
+    own = registered(info=(("prefer", "ngsi-ld=1.3"),))
+    assert [value for key, value in binding.form(call("queryTemporal", own)).headers if key.lower() == "prefer"] == [
+        "ngsi-ld=1.3"
+    ]
+
+
+def test_an_entity_map_of_the_source_goes_along_and_nobody_else_s() -> None:
+    assert dict(binding.form(call("queryEntity", entity_map="urn:m:1")).headers)["NGSILD-EntityMap"] == "urn:m:1"
+    asked = call("queryEntity", registered(info=(("NGSILD-EntityMap", "urn:ngsi-ld:request"),)))
+    asked = replace(asked, origin=replace(asked.origin, headers={"ngsild-entitymap": "urn:ours:1"}))
+    assert "NGSILD-EntityMap" not in dict(binding.form(asked).headers)
+
+
+@pytest.mark.parametrize(
+    ("told", "found"),
+    [
+        ("date-time 2026-01-01T00:00:00Z-2026-01-02T00:00:00.5Z/*", 86_400_500_000),
+        ("DateTime 2026-01-01T00:00:00Z-2026-01-02T00:00:00Z/10", 86_400_000_000),
+        ("bytes 0-1/2", None),
+        ("date-time soon-later/*", None),
+        ("date-time 2026-13-01T00:00:00Z-2026-01-02T00:00:00Z/*", None),
+        ("", None),
+    ],
+)
+def test_how_far_a_part_of_a_past_goes_is_read_or_not_known(told: str, found: int | None) -> None:
+    reach = binding.reply(call("retrieveTemporal"), 206, {"content-range": told}, b"{}").reach
+    assert (None if reach is None else reach[1] - reach[0]) == found
+
+
+@pytest.mark.parametrize("told", ["urn:m:1", "/ngsi-ld/v1/entityMaps/urn:m:1"])
+def test_which_entity_map_a_source_used_is_kept_as_it_was_told(told: str) -> None:
+    assert binding.reply(call("queryEntity"), 200, {"ngsild-entitymap": told}, b"[]").entity_map == told
+
+
+@pytest.mark.parametrize("told", ["two words", "x" * 2_000, "\x7f", "\u00e9"])
+def test_nonsense_in_the_place_of_an_entity_map_is_passed_over(told: str) -> None:
+    assert binding.reply(call("queryEntity"), 200, {"ngsild-entitymap": told}, b"[]").entity_map == ""

@@ -24,8 +24,10 @@ import orjson
 from shahar.model.context import WHOLE
 from shahar.model.federation import conformed, recast, recast_part
 from shahar.services.federation.calls import Call, Reply
+from shahar.values import instants
 from shahar.values.bounds import ID_CHARS
 from shahar.values.errors import Conflict, Exists, Invalid, NotFound, PeerFailed, PeerLooped, PeerSilent, ShaharError
+from shahar.values.instants import Instant
 
 JSON: Final = "application/json"
 LD_JSON: Final = "application/ld+json"
@@ -33,6 +35,11 @@ LINK_REL: Final = "http://www.w3.org/ns/json-ld#context"
 ROOT: Final = "/ngsi-ld/v1"
 CREDENTIALS: Final = frozenset({"authorization", "cookie", "proxy-authorization", "x-auth-token", "x-api-key"})
 _LINK: Final = re.compile(r'<([^<>]*)>\s*;[^,]*rel="?' + re.escape(LINK_REL))
+_MOMENT: Final = r"\d{4}-\d\d-\d\dT[\d:.,]+(?:Z|[+-]\d\d:?\d\d)?"
+_RANGE: Final = re.compile(rf"(?:date-?time)\s+({_MOMENT})-({_MOMENT})/.*", re.ASCII | re.IGNORECASE)
+_PASTS: Final = frozenset({"retrieveTemporal", "queryTemporal"})
+PART: Final = 10_000
+"""Instances of a past that a source is asked to tell at once."""
 _SAFE: Final = ":@!$&'()*+,;=~"
 _TEXT_CHARS: Final = 300
 
@@ -224,6 +231,8 @@ def _headers(call: Call, with_body: bool) -> list[tuple[str, str]]:
     found.append(("Via", f"{call.origin.via}, 1.1 {call.alias}" if call.origin.via else f"1.1 {call.alias}"))
     if registration.tenant:
         found.append(("NGSILD-Tenant", registration.tenant))
+    if call.operation in _PASTS and all(key.lower() != "prefer" for key, _ in found):
+        found.append(("Prefer", f"maxpagesize={PART}"))
     if call.entity_map:
         found.append(("NGSILD-EntityMap", call.entity_map))
     return found
@@ -259,7 +268,16 @@ def reply(call: Call, status: int, headers: Mapping[str, str], body: bytes) -> R
                 raise PeerFailed(f"registration {call.key[1]}: the answer is not JSON") from None
     found = _LINK.search(headers.get("link", ""))
     kind: Any = "created" if status == 201 else "partly" if status in _PARTLY else "done"
-    return Reply(kind, document, found.group(1) if found else None, _entity_map(headers))
+    return Reply(kind, document, found.group(1) if found else None, _entity_map(headers), _reach(headers))
+
+
+def _reach(headers: Mapping[str, str]) -> tuple[Instant, Instant] | None:
+    """From when to when a part of a past goes (6.3.10)."""
+    found = _RANGE.fullmatch(headers.get("content-range", "").strip())
+    try:
+        return (instants.parse(found[1]), instants.parse(found[2])) if found else None
+    except Invalid:
+        return None
 
 
 def _entity_map(headers: Mapping[str, str]) -> str:

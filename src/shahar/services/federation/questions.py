@@ -24,12 +24,15 @@ from shahar.model import query as q
 from shahar.model.context import CORE, Context
 from shahar.model.entity import Doc
 from shahar.model.federation import received
+from shahar.model.figures import received_figures
 from shahar.model.pasts import received_past
 from shahar.model.registration import Ask, Registration, Share, shares
+from shahar.model.temporal import Aggregation, written_aggregation
 from shahar.services.federation import Federation
 from shahar.services.federation.calls import Call, Missing, Origin, Reply, Terms
-from shahar.values.bounds import FEDERATION_ENTITIES
+from shahar.values.bounds import FEDERATION_ENTITIES, TEMPORAL_INSTANCES
 from shahar.values.errors import NotFound, PeerFailed, PeerLooped, PeerSilent, ShaharError, TooMany
+from shahar.values.instants import Instant
 
 RETRIEVE: Final = ("retrieveEntity", "queryEntity", "queryBatch")
 QUERY: Final = ("queryEntity", "queryBatch")
@@ -46,7 +49,8 @@ IDS: Final = 100
 """Ids in one address: with the rest of it they fit into the 8 KiB that servers read."""
 FIRST_PAGE: Final = 100
 PAGE: Final = 1_000
-_WITH_STAMPS: Final = (("options", "sysAttrs"),)
+Flags = tuple[tuple[str, str], ...]
+_WITH_STAMPS: Final[Flags] = (("options", "sysAttrs"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,12 @@ class Question:
     """Of an entity map: the registrations that are asked, each for these entities alone."""
     maps: Mapping[str, str] = field(default_factory=dict)
     """The entity maps of sources, by registration."""
+    figures: Aggregation | None = None
+    """Whether the source is to reckon figures of evolutions itself."""
+    whole: bool = False
+    """Whether a part of what a source has is worse than nothing of it (figures are to be reckoned of it)."""
+    onward: Callable[[tuple[Instant, Instant]], Flags] | None = None
+    """The filters by which the next part of an evolution is asked for, when one went from an instant to another."""
     within_s: float | None = None
     """The time that is left for all of it, when that may be less than what registrations allow."""
 
@@ -111,6 +121,8 @@ class _Part:
     ids: list[str] = field(default_factory=list)
     entity_map: str = ""
     problem: ShaharError | None = None
+    instances: int = 0
+    """Of evolutions."""
 
 
 async def gather(federation: Federation, question: Question, origin: Origin) -> Gathered:
@@ -130,6 +142,8 @@ async def gather(federation: Federation, question: Question, origin: Origin) -> 
     recast = any(share.registration.instruction("jsonldContext") for _, share in chosen)
     found.filtered = bool(question.filters) and origin.context.plain and not recast
     for (_, share), part in zip(chosen, results, strict=True):
+        if question.whole and part.problem is not None:
+            part = _Part(problem=part.problem)
         _add(found, share.registration, part)
     return found
 
@@ -196,8 +210,8 @@ async def _from_one(federation: Federation, question: Question, operation: str, 
         understood = call.terms.context is origin.context and origin.context.plain
         if call.terms.context is origin.context and not understood:  # it may read no scoped contexts (5.5.7)
             call = replace(call, terms=Terms(CORE))
-        stamps = () if operation in _MAKING else _WITH_STAMPS
-        flags = (*stamps, *(question.filters if understood or question.past else ()))  # a time has no names
+        filters = question.filters if understood or question.past else ()  # a time has no names
+        flags = (*_options(operation, question), *filters)
         call = replace(call, flags=flags, entity_map=question.maps.get(share.registration.id, ""))
         if question.within_s is not None:
             call = replace(call, timeout_s=min(call.timeout_s, question.within_s))
@@ -212,32 +226,67 @@ async def _from_one(federation: Federation, question: Question, operation: str, 
     return part
 
 
+def _options(operation: str, question: Question) -> Flags:
+    if operation in _MAKING:
+        return ()
+    if question.figures is None:
+        return _WITH_STAMPS
+    return (("options", "sysAttrs,aggregatedValues"), *written_aggregation(question.figures).items())
+
+
 async def _pages(federation: Federation, question: Question, call: Call, part: _Part) -> None:
     if call.operation in _MAKING:
         _take_map(call, await federation.carry(call), part)
         return
+    until = _clock() + call.timeout_s
     if call.operation in _ONE:
-        reply = await federation.carry(replace(call, entity_id=question.entity_id))
-        await _take(federation, question, call, reply, _listed(reply), part)
-        _check_whole(call, reply)
+        await _parts(federation, question, replace(call, entity_id=question.entity_id), until, part)
         return
     limit, offset = FIRST_PAGE, 0
-    clock = asyncio.get_running_loop().time
-    until = clock() + call.timeout_s
     while offset < FEDERATION_ENTITIES:
-        left = until - clock()
-        if left <= 0:
-            raise PeerSilent(f"registration {call.key[1]} did not tell all it has in time")
-        reply = await federation.carry(replace(call, limit=limit, offset=offset, timeout_s=left))
-        listed = _listed(reply)
-        await _take(federation, question, call, reply, listed, part)
-        _check_whole(call, reply)
+        listed = await _parts(federation, question, replace(call, limit=limit, offset=offset), until, part)
         ids = call.share.ids
         if len(listed) < limit or (ids and offset + limit >= len(ids)):
             return
         offset, limit = offset + limit, PAGE
     rule = f"at most {FEDERATION_ENTITIES} entities of one source"
     raise TooMany(f"registration {call.key[1]} has more entities than are asked for", rule=rule)
+
+
+async def _parts(federation: Federation, question: Question, call: Call, until: float, part: _Part) -> Sequence[Any]:
+    """Read an answer, and the rest of it where an evolution comes in parts (6.3.10); the entities of the first part.
+    Raises PeerSilent at the time `until`, PeerFailed when there is more and no way to ask for it."""
+    reply = await federation.carry(replace(call, timeout_s=_left(call, until)))
+    first = _listed(reply)
+    await _take(federation, question, call, reply, first, part)
+    while reply.kind == "partly":
+        reach = reply.reach
+        if question.onward is None or reach is None:
+            raise PeerFailed(f"registration {call.key[1]} has more than it told at once")
+        if part.instances > TEMPORAL_INSTANCES:
+            rule = f"at most {TEMPORAL_INSTANCES} instances of one source"
+            raise TooMany(f"registration {call.key[1]} has a longer past than is asked for", rule=rule)
+        named = dict(question.filters)
+        flags = tuple(flag for flag in call.flags if flag[0] not in named) + question.onward(reach)
+        try:
+            reply = await federation.carry(replace(call, flags=flags, timeout_s=_left(call, until)))
+        except NotFound:  # nothing lies behind it
+            break
+        if reply.reach == reach:
+            raise PeerFailed(f"registration {call.key[1]} tells the same part of a past again and again")
+        await _take(federation, question, call, reply, _listed(reply), part)
+    return first
+
+
+def _clock() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _left(call: Call, until: float) -> float:
+    left = until - _clock()
+    if left <= 0:
+        raise PeerSilent(f"registration {call.key[1]} did not tell all it has in time")
+    return left
 
 
 def _take_map(call: Call, reply: Reply, part: _Part) -> None:
@@ -253,12 +302,6 @@ def _take_map(call: Call, reply: Reply, part: _Part) -> None:
     if len(ids) > FEDERATION_ENTITIES:
         rule = f"at most {FEDERATION_ENTITIES} entities of one source"
         raise TooMany(f"registration {call.key[1]} has more entities than are asked for", rule=rule)
-
-
-def _check_whole(call: Call, reply: Reply) -> None:
-    """PeerFailed when a source has told a part of what it has alone (206)."""
-    if reply.kind == "partly":
-        raise PeerFailed(f"registration {call.key[1]} has more than it told at once")
 
 
 def _listed(reply: Reply) -> list[Any]:
@@ -277,15 +320,22 @@ async def _take(
     for body in listed:
         try:
             context = await _context_of(federation, call, reply, body)
-            doc = received_past(body, context) if question.past else received(body, context)
+            doc = _read(question, body, context)
         except ShaharError as problem:
             wrong = problem
             continue
         kept = narrowed(doc, call.share, question.ask, call.operation)
         if kept is not None and question.readable(kept["type"]):
             part.docs.append(kept)
+            part.instances += sum(map(len, kept["attrs"].values())) if question.past else 0
     if wrong is not None:
         raise PeerFailed(f"registration {call.key[1]} sent what is no entity: {wrong.detail:.200}")
+
+
+def _read(question: Question, body: Any, context: Context) -> Doc:
+    if question.figures is not None:
+        return received_figures(body, context)
+    return received_past(body, context) if question.past else received(body, context)
 
 
 async def _context_of(federation: Federation, call: Call, reply: Reply, body: Any) -> Context:

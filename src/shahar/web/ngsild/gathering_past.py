@@ -3,42 +3,39 @@
 Promises: what there is is answered, each source whose part is missing is named in NGSILD-Warning; pages fit together as
 those of the present do (gathering): first what is found here, completed, then what only sources know. Where an answer
 is cut (206), what sources tell beyond the cut waits for the next part as well.
-Does not: aggregate what sources tell, for figures cannot be put together: figures are those of what is held here, and
-the answer says so.
+Figures are reckoned of the whole (web/ngsild/past_parts).
 Source: ETSI GS CIM 009 V1.9.1 clauses 5.7.3.4, 5.7.4.4, 6.3.17.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import partial
 
 from shahar.model import access
 from shahar.model import query as q
 from shahar.model.context import Context
-from shahar.model.entity import Doc, Instance
-from shahar.model.pasts import fits_past, merged_past, moment
+from shahar.model.pasts import fits_past
 from shahar.model.query import Query
 from shahar.model.registration import Ask, Period
 from shahar.model.render import View
 from shahar.model.temporal import Span
 from shahar.services import temporal
-from shahar.services.federation import Federation, Missing
-from shahar.services.federation.questions import QUERY_PAST, RETRIEVE_PAST, Gathered, Question, gather
-from shahar.services.temporal import Answer, Asked, Past, Wanted
+from shahar.services.federation import Federation
+from shahar.services.federation.questions import QUERY_PAST, RETRIEVE_PAST, Gathered, Question
+from shahar.services.temporal import Answer, Asked, Wanted
 from shahar.values import instants
 from shahar.values.bounds import TEMPORAL_INSTANCES
-from shahar.values.errors import NoTenant, NotFound, PeerSilent
+from shahar.values.errors import NotFound
 from shahar.values.instants import Instant
 from shahar.web.exchange import Request
 from shahar.web.ngsild.distribution import origin_of, warnings
 from shahar.web.ngsild.gathering import IDS_AT_ONCE
 from shahar.web.ngsild.mapping import Use
+from shahar.web.ngsild.past_parts import both, completed, held, together
 
 Headers = list[tuple[bytes, bytes]]
-HERE_ALONE: Final = PeerSilent("figures are of what is held here; sources are not asked for theirs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +60,10 @@ async def retrieved_past(
     with."""
     question = _question(request, RETRIEVE_PAST, Ask(ids=(entity_id,)), view, asked.span, entity_id)
     question = replace(question, among=use.among(entity_id), maps=use.maps)
-    here = _here(temporal.retrieve(request.parts.broker, request.tenant, entity_id, asked))
-    answer, found = await asyncio.gather(here, _gathered(request, federation, question, context, asked))
+    local = held(temporal.retrieve(request.parts.broker, request.tenant, entity_id, asked))
+    answer, found = await both(federation, question, origin_of(request, context), asked, local)
     headers = warnings(federation, request, found.missing)
-    past = together(answer.found[0] if answer.found else None, found, entity_id, asked, answer.cut)
+    past = await completed(request, asked, answer.found[0] if answer.found else None, found, entity_id, answer.cut)
     if past is not None:
         use.note([(entity_id, past.doc["type"])] if answer.found else [], found)
         answer.found = [past]
@@ -84,14 +81,15 @@ async def found_past(
     """A page of evolutions: `here` is the page of those found here, with their number in `total`. What is found here
     fits as a whole as well, for one instance that fits is enough (5.7.4.4)."""
     asked, limit, offset = spread.asked, spread.limit, spread.offset
-    question = question_of_past(request, spread)
-    answer, found = await asyncio.gather(_here(here), _gathered(request, federation, question, context, asked))
-    held = {past.doc["id"] for past in answer.found}
+    question, filtered = question_of_past(request, spread), bool(_filters(spread.query))
+    origin = origin_of(request, context)
+    answer, found = await both(federation, question, origin, asked, held(here), figures=not filtered)
+    shown = {past.doc["id"] for past in answer.found}
     for place, past in enumerate(answer.found):
-        whole = together(past, found, past.doc["id"], asked, answer.cut)
+        whole = await completed(request, asked, past, found, past.doc["id"], answer.cut)
         answer.found[place] = past if whole is None else whole
     total = answer.total or 0
-    others = [one for one in found.ids if one not in held]
+    others = [one for one in found.ids if one not in shown]
     elsewhere = await matching_here(request, spread, others)
     alone = await fitting(request, spread, found, [one for one in others if one not in elsewhere])
     first, last = max(0, offset - total), max(0, offset + limit - total)
@@ -111,7 +109,11 @@ def question_of_past(request: Request, spread: SpreadPast) -> Question:
     attrs = question.ask.attrs
     if attrs is not None:
         question = replace(question, ask=replace(question.ask, attrs=attrs | _filtering(query)))
-    return replace(question, csf=spread.csf)
+    return replace(question, csf=spread.csf, whole=spread.asked.aggregation is not None)
+
+
+def _filters(query: Query) -> list[object]:
+    return [part for part in (query.q, query.geo, query.scope) if part is not None]
 
 
 def _filtering(query: Query) -> frozenset[str]:
@@ -126,7 +128,7 @@ async def matching_here(request: Request, spread: SpreadPast, ids: Sequence[str]
     for start in range(0, len(ids), IDS_AT_ONCE):
         some = tuple(ids[start : start + IDS_AT_ONCE])
         wanted = replace(spread.query, ids=some, id_pattern=None)
-        answer = await _here(temporal.find(request.parts.broker, request.tenant, wanted, bare, limit=len(some)))
+        answer = await held(temporal.find(request.parts.broker, request.tenant, wanted, bare, limit=len(some)))
         matched |= {past.doc["id"] for past in answer.found}
     return matched
 
@@ -136,7 +138,7 @@ async def _pasts_here(request: Request, spread: SpreadPast, ids: Sequence[str], 
     if not ids:
         return Answer()
     wanted = Query(ids=tuple(ids), types=spread.query.types)
-    return await _here(
+    return await held(
         temporal.find(request.parts.broker, request.tenant, wanted, replace(asked, needed=None), limit=len(ids))
     )
 
@@ -144,7 +146,7 @@ async def _pasts_here(request: Request, spread: SpreadPast, ids: Sequence[str], 
 async def fitting(request: Request, spread: SpreadPast, found: Gathered, ids: Sequence[str]) -> list[str]:
     """Those of the ids whose whole past, of which sources know a part, fits the filters of the question."""
     query, span = spread.query, spread.asked.span
-    if not (query.q or query.geo or query.scope):
+    if not _filters(query):
         return list(ids)
     needed = Wanted(_filtering(query)) if not query.scope else Wanted()
     asked = Asked(replace(span, last=None), needed, None, None, TEMPORAL_INSTANCES)
@@ -169,7 +171,7 @@ async def whole_pasts(
     answer = await _pasts_here(request, spread, ids, asked)
     own = {past.doc["id"]: past for past in answer.found}
     cut = answer.cut if cut is None else cut
-    pasts = [together(own.get(one), found, one, spread.asked, cut) for one in ids]
+    pasts = [await completed(request, spread.asked, own.get(one), found, one, cut) for one in ids]
     answer.found = [past for past in pasts if past is not None]
     return answer
 
@@ -184,7 +186,15 @@ def _question(
     def reads(kinds: Sequence[str]) -> bool:
         return access.may(request.actor, access.Target("read", "temporal", request.tenant, tuple(kinds))).allowed
 
-    return Question(operations, ask, reads, entity_id, _told(span), past=True)
+    return Question(operations, ask, reads, entity_id, _told(span), past=True, onward=partial(_onward, span))
+
+
+def _onward(span: Span, reach: tuple[Instant, Instant]) -> tuple[tuple[str, str], ...]:
+    """The time behind a part of an evolution that reaches from an instant to another; backwards, where the newest are
+    wanted."""
+    if span.last is not None:
+        return _told(replace(span, end=min(reach)))
+    return _told(replace(span, start=max(reach) + 1))
 
 
 def _told(span: Span) -> tuple[tuple[str, str], ...]:
@@ -201,50 +211,3 @@ def _told(span: Span) -> tuple[tuple[str, str], ...]:
     if span.last is not None:
         found.append(("lastN", str(span.last)))
     return tuple(found)
-
-
-async def _gathered(
-    request: Request, federation: Federation, question: Question, context: Context, asked: Asked
-) -> Gathered:
-    if asked.aggregation is None:
-        return await gather(federation, question, origin_of(request, context))
-    parts = federation.parts(question.operations[0], question.ask, origin_of(request, context))
-    return Gathered(missing=[Missing(share.registration.id, HERE_ALONE) for share in parts.asked])
-
-
-async def _here(answer: Awaitable[Answer]) -> Answer:
-    try:
-        return await answer
-    except (NotFound, NoTenant):
-        return Answer(total=0)
-
-
-def together(past: Past | None, found: Gathered, entity_id: str, asked: Asked, cut: Instant | None) -> Past | None:
-    """One evolution out of what was here and what sources know of it."""
-    equal = found.equal.get(entity_id, [])
-    if not equal and entity_id not in found.extra:
-        return past
-    own = [{**past.doc, "attrs": past.series}] if past is not None else []
-    span = asked.span
-    others = [_within(doc, span, cut) for doc in equal]
-    extra = [_within(doc, span, cut) for doc in found.extra.get(entity_id, ())]
-    whole = merged_past([*own, *others], extra, span.by, span.last)
-    if whole is None or not (past is not None or any(whole["attrs"].values())):
-        return past
-    shell = past.doc if past is not None else {"createdAt": 0, "modifiedAt": 0, **whole, "attrs": {}}
-    return Past({**shell, "type": whole["type"]}, whole["attrs"], past.figures if past is not None else [])
-
-
-def _within(doc: Doc, span: Span, cut: Instant | None) -> Doc:
-    """The part of a source's past that lies in the span, and in this part of the answer where it is cut."""
-    start, end = span.start, span.end
-    if cut is not None and span.last is not None:
-        start = cut
-    elif cut is not None:
-        end = cut + 1
-
-    def inside(one: Instance) -> bool:
-        at = moment(one, span.by)
-        return (start is None or at >= start) and (end is None or at < end)
-
-    return {**doc, "attrs": {iri: [one for one in series if inside(one)] for iri, series in doc["attrs"].items()}}
