@@ -498,3 +498,44 @@ async def test_filters_over_time_are_held_against_what_sources_tell(city: City) 
             assert [one["id"].rpartition(":")[2] for one in found] == names, condition
     whole = (await city.get(f"{PASTS}?{CARS}&{SINCE}&q=speed>4")).json()[0]
     assert speeds(whole) == [1, 5]
+
+
+# -- a purge of what a map names --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["inclusive", "exclusive"])
+async def test_a_purge_by_a_map_takes_what_it_names_and_nothing_else(city: City, mode: str) -> None:
+    await city.make(city.here, car("h1"), a=of(1))
+    for name in ("t1", "t2", "t3"):
+        await city.make(city.there, car(name), a=of(1))
+    info = [{"entities": [{"type": "Car", "id": car("t1")}, {"type": "Car", "id": car("t2")}], "propertyNames": ["a"]}]
+    more: dict[str, Any] = {"information": info} if mode == "exclusive" else {}
+    await city.register(operations=["redirectionOps"], mode=mode, **more)
+    made = await city.get(f"{MAPS}?{CARS}&id={car('h1')},{car('t1')}")
+    assert list(made.json()["entityMap"]) == [car("h1"), car("t1")]
+    await city.make(city.here, car("h2"), a=of(1))
+    named = {"ngsild-entitymap": used(made)}
+    answer = await city.here.delete(f"{BASE}/entities?{CARS}", headers=named)
+    assert (answer.status_code, used(answer)) == (204, used(made))
+    left = [one["id"] for one in (await city.get(f"/entities?{CARS}&local=true")).json()]
+    assert left == [car("h2")]
+    assert [one["id"] for one in (await city.there.get(f"{BASE}/entities?{CARS}")).json()] == [car("t2"), car("t3")]
+
+
+async def test_a_purge_by_a_map_that_is_not_there_deletes_nothing(city: City) -> None:
+    await city.make(city.here, a=of(1))
+    other = await city.get(f"/temporal{MAPS}?{CARS}&{SINCE}")
+    for named in ("urn:ngsi-ld:EntityMap:never", used(other)):
+        answer = await city.here.delete(f"{BASE}/entities?{CARS}", headers={"ngsild-entitymap": named})
+        assert answer.status_code == 404
+    assert len((await city.get(f"/entities?{CARS}")).json()) == 1
+
+
+async def test_a_purge_by_a_map_of_what_only_sources_have_leaves_what_is_here(city: City) -> None:
+    await city.make(city.there, car("t1"), a=of(1))
+    await city.register(operations=["redirectionOps"])
+    made = await city.get(f"{MAPS}?{CARS}")
+    await city.make(city.here, car("h1"), a=of(1))
+    answer = await city.here.delete(f"{BASE}/entities?{CARS}", headers={"ngsild-entitymap": used(made)})
+    assert answer.status_code == 204
+    assert [one["id"] for one in (await city.get(f"/entities?{CARS}")).json()] == [car("h1")]

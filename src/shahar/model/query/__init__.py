@@ -34,6 +34,7 @@ from shahar.model.query.tree import (
     When,
     attributes,
     linked_depth,
+    selected,
 )
 
 __all__ = [
@@ -74,4 +75,5 @@ __all__ = [
     "parse_q",
     "parse_scope",
     "parse_types",
+    "selected",
 ]

@@ -175,6 +175,13 @@ class Query:
     geo: Geo | None = None
 
 
+def selected(query: Query, entity_id: str) -> bool:
+    """Whether a question asks for this id: by its ids, else by its pattern."""
+    if query.ids:
+        return entity_id in query.ids
+    return query.id_pattern is None or query.id_pattern.matches(entity_id)
+
+
 def attributes(node: Node | None) -> frozenset[IRI]:
     """The attributes of the entity itself that a q names, createdAt and modifiedAt among them."""
     match node:

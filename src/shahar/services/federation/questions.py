@@ -170,14 +170,15 @@ def _chosen(federation: Federation, question: Question, origin: Origin) -> list[
             (operation, piece)
             for share in asked
             if share.registration.id not in served and _is_like(share.registration, question.csf)
-            for piece in _in_pieces(operation, share, question.among)
+            for piece in in_pieces(operation, share, question.among)
         ]
         served |= {share.registration.id for share in asked}
     return chosen
 
 
-def _in_pieces(operation: str, share: Share, among: Mapping[str, Sequence[str]] | None) -> Iterator[Share]:
-    """The share, narrowed to the entities of an entity map, as requests of a length that is read."""
+def in_pieces(operation: str, share: Share, among: Mapping[str, Sequence[str]] | None) -> Iterator[Share]:
+    """The share, narrowed to the entities of an entity map (`among`: which, by registration), as requests of a length
+    that is read; none where it has none of them."""
     ids = share.ids
     if among is not None:
         wanted, offered = among.get(share.registration.id, ()), frozenset(ids)
@@ -382,5 +383,6 @@ __all__ = [
     "Gathered",
     "Question",
     "gather",
+    "in_pieces",
     "narrowed",
 ]

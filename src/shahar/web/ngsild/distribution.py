@@ -11,7 +11,7 @@ Source: ETSI GS CIM 009 V1.9.1 clauses 5.6, 5.7, 5.2.16 to 5.2.19, 6.3.17, 6.3.1
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from shahar.model.registration import Ask, Parts, Share
 from shahar.services.federation import Federation, Missing, Origin, Outcome, Wish
 from shahar.services.federation.batches import Member, shared_out
 from shahar.services.federation.batches import change as change_batch
+from shahar.services.federation.questions import in_pieces
 from shahar.values.errors import NotFound, PeerFailed, ShaharError
 from shahar.web.exchange import Params, Request, Response, json_response
 from shahar.web.problem import document_of
@@ -168,9 +169,11 @@ def _batch_result(members: Iterable[tuple[str, Sequence[Outcome]]]) -> dict[str,
 
 
 async def purged(
-    request: Request, federation: Federation, query: Query, context: Context, here: Coroutine[Any, Any, Any]
-) -> Response:
-    """Purge `here` and at the sources that hold some of what the question finds (5.6.21)."""
+    request: Request, federation: Federation, query: Query, context: Context, here: Coroutine[Any, Any, Any],
+    good: Response, among: Mapping[str, Sequence[str]] | None = None,
+) -> Response:  # fmt: skip
+    """Purge `here` and at the sources that hold some of what the question finds (5.6.21); `good` when all of it was
+    done. `among`: the entities of a map alone, by registration."""
     origin = origin_of(request, context)
     asked = Params(request.headers.get(":query", "").encode("latin-1"))
     flags = tuple((name, text) for name in _PURGE if name in asked and (text := asked.take(name)))
@@ -180,13 +183,32 @@ async def purged(
     )  # fmt: skip
     try:
         parts = federation.parts("purgeEntity", ask, origin)
+        if among is not None:
+            parts = replace(parts, refused=tuple(one for one in parts.refused if one.registration.id in among))
         _check_rights(request, (), parts.asked)
     except BaseException:
         here.close()
         raise
-    remote = federation.change(parts, Wish("purgeEntity", "", flags=flags), origin)
-    local, outcomes = await asyncio.gather(_done(here), remote)
-    return _purge_answer(local + outcomes)
+    if among is None:
+        remote = [federation.change(parts, Wish("purgeEntity", "", flags=flags), origin)]
+    else:
+        remote = [federation.change(Parts(refused=parts.refused), Wish("purgeEntity", ""), origin)]
+        remote += [_purged_of_map(federation, share, flags, among, origin) for share in parts.asked]
+    local, *outcomes = await asyncio.gather(_done(here), *remote)
+    return _purge_answer([*local, *(one for listed in outcomes for one in listed)], good)
+
+
+async def _purged_of_map(
+    federation: Federation, share: Share, flags: Sequence[tuple[str, str]], among: Mapping[str, Sequence[str]],
+    origin: Origin,
+) -> list[Outcome]:  # fmt: skip
+    """Purge at one source those entities alone that a map names, whatever its registration offers."""
+    rest = [flag for flag in flags if flag[0] not in {"id", "idPattern"}]
+    found: list[Outcome] = []
+    for piece in in_pieces("purgeEntity", share, among):
+        wish = Wish("purgeEntity", "", flags=(*rest, ("id", ",".join(piece.ids))))
+        found += await federation.change(Parts(inclusive=(piece,)), wish, origin)
+    return found
 
 
 _PURGE: Final = (
@@ -205,10 +227,10 @@ async def _done(here: Coroutine[Any, Any, Any]) -> list[Outcome]:
     return [Outcome(None)]
 
 
-def _purge_answer(outcomes: Sequence[Outcome]) -> Response:
+def _purge_answer(outcomes: Sequence[Outcome], good: Response) -> Response:
     """What failed is told of the registration, for no entity is known by name."""
     if not any(one.problem or one.missed for one in outcomes):
-        return Response(204)
+        return good
     return json_response(207, _batch_result([(one.registration_id or HERE, [one]) for one in outcomes]))
 
 

@@ -91,7 +91,7 @@ class _Look:
     async def at(self, ids: Sequence[str]) -> list[tuple[str, bool | None]]:
         """Whether each fits the question now."""
         query = self.spread.query
-        wanted = [one for one in ids if selected(query, one)]
+        wanted = [one for one in ids if q.selected(query, one)]
         alone = [one for one in wanted if self.held.entries[one].sources == (HERE,)]
         mixed = [one for one in wanted if self.held.entries[one].sources != (HERE,)]
         if alone:
@@ -118,10 +118,3 @@ class _Look:
         self.held.linked.update(found.maps)
         self.missing |= {one.registration_id: one for one in found.missing}
         return found
-
-
-def selected(query: q.Query, entity_id: str) -> bool:
-    """Whether the question asks for this id; ids win over a pattern."""
-    if query.ids:
-        return entity_id in query.ids
-    return query.id_pattern is None or query.id_pattern.matches(entity_id)

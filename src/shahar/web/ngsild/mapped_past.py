@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from shahar.model import query as q
 from shahar.model.context import Context
 from shahar.model.entity_map import HERE, EntityMap
 from shahar.model.query import Query
@@ -26,7 +27,7 @@ from shahar.web.ngsild.gathering_past import (
     question_of_past,
     whole_pasts,
 )
-from shahar.web.ngsild.mapped import NOTHING, selected
+from shahar.web.ngsild.mapped import NOTHING
 from shahar.web.ngsild.mapping import Headers, Pager, Use
 
 
@@ -93,7 +94,7 @@ class _LookPast:
 
     async def at(self, ids: Sequence[str]) -> list[tuple[str, bool | None]]:
         """Whether each fits the question now."""
-        wanted = [one for one in ids if selected(self.spread.query, one)]
+        wanted = [one for one in ids if q.selected(self.spread.query, one)]
         mixed = [one for one in wanted if self.held.entries[one].sources != (HERE,)]
         found = await self._of_sources(mixed) if mixed else NOTHING
         fit = await matching_here(self.request, self.spread, wanted)

@@ -19,7 +19,7 @@ from shahar.model.context import Context
 from shahar.model.entity_map import EntityMap, Resource
 from shahar.services.entity_maps import Found, new_id
 from shahar.services.federation.questions import Gathered
-from shahar.values.errors import Invalid
+from shahar.values.errors import Invalid, NotFound
 from shahar.web.exchange import Request
 from shahar.web.ngsild.negotiate import check_id
 
@@ -80,9 +80,7 @@ class Use:
     @property
     def headers(self) -> Headers:
         """Where the map is that was used."""
-        if self.held is None:
-            return []
-        return [(HEADER.lower().encode(), f"{ADDRESS}{self.held.id}".encode())]
+        return [] if self.held is None else [entity_map_header(self.held)]
 
     @property
     def status(self) -> int:
@@ -108,6 +106,23 @@ def use_of(request: Request, context: Context, resource: Resource) -> Use:
         rule = "ETSI GS CIM 009 clause 5.5.9.1: the same @context for all pages"
         raise Invalid("the entity map was made in another @context", field="Link", rule=rule)
     return use
+
+
+def entity_map_header(held: EntityMap) -> tuple[bytes, bytes]:
+    """The header that says where a map is."""
+    return (HEADER.lower().encode(), f"{ADDRESS}{held.id}".encode())
+
+
+def named_map(request: Request, resource: Resource) -> EntityMap | None:
+    """The map that the header names, for a change of what it names; None: it names none. NotFound, for nothing may be
+    changed by a map that is made anew."""
+    named = request.headers.get(HEADER.lower())
+    if named is None:
+        return None
+    held = request.parts.entity_maps.get(id_in(named), request.tenant, request.actor.id, request.at)
+    if held.resource != resource:
+        raise NotFound(f"entity map {held.id} is of another kind", field=HEADER)
+    return held
 
 
 def id_in(named: str) -> str:
@@ -168,4 +183,4 @@ class Pager:
         return Window([one for one, fits in seen[: self.limit] if fits], total, end < total)
 
 
-__all__ = ["ADDRESS", "HEADER", "Look", "Pager", "Use", "Window", "id_in", "named_in_links", "use_of"]
+__all__ = ["ADDRESS", "HEADER", "Look", "Pager", "Use", "Window", "id_in", "named_in_links", "named_map", "use_of"]

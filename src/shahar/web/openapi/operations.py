@@ -161,7 +161,7 @@ def _entities() -> list[Operation]:
         ),
         Operation(
             "DELETE", entities, "purgeEntities", "Delete what a question finds, or attributes of it", tag, DONE,
-            (*_SELECT, "attrs", "drop", "keep", "geometryProperty", "local"), headers=_LINKED,
+            (*_SELECT, "attrs", "drop", "keep", "geometryProperty", "local"), headers=("link", "entityMap"),
         ),
         Operation(
             "GET", entity, "retrieveEntity", "Retrieve an entity", tag, shown,
