@@ -149,3 +149,41 @@ async def test_what_is_linked_elsewhere_is_shown_to_those_who_may_read_its_type(
     await city.register(information=EVERYBODY)
     assert (await ids(city, f"/entities/{E1}?join=flat", **await limited(city, "Car"))) == [E1]
     assert (await ids(city, f"/entities/{E1}?join=flat", **await limited(city, "Car", "Person"))) == [E1, ANN]
+
+
+# -- conditions on what is linked (4.9) -------------------------------------------------------------------------------
+
+
+async def test_a_condition_on_a_linked_entity_is_held_against_it_wherever_it_is(city: City) -> None:
+    eve = "urn:ngsi-ld:Person:eve"
+    for number, (person, kind) in enumerate(((ANN, "Person"), (BOB, "Person"), (eve, ""))):
+        await city.make(city.there, f"urn:ngsi-ld:Car:{number}", owner=to(person, kind=kind))
+    await city.make(city.here, ANN, "Person", name=of("Ann"), home=to(TOWN, kind="Town"))
+    await city.make(city.there, BOB, "Person", name=of("Bob"))
+    await city.make(city.there, eve, "Person", name=of("Eve"))
+    await city.make(city.there, TOWN, "Town", size=of(3))
+    await city.register(information=EVERYBODY)
+    for condition, level, names in (
+        ('owner{name}=="Ann"', 1, ["0"]),
+        ('owner{name}=="Bob"', 1, ["1"]),
+        ("owner{home{size}}>2", 2, ["0"]),
+        ('owner{name}=="Bob"|owner{home{size}}==3', 2, ["0", "1"]),
+        ('owner{name}=="Eve"', 1, []),
+    ):
+        for more in ("", "&splitEntities=false", "&entityMap=true"):
+            answer = await city.get(f"/entities?type=Car&join=inline&joinLevel={level}&q={condition}{more}")
+            found = [one["id"].rpartition(":")[2] for one in answer.json()]
+            assert (answer.status_code in {200, 201}, found) == (True, names), (condition, more)
+
+
+async def test_while_what_is_linked_is_silent_its_cars_keep_their_places_in_a_map(city: City) -> None:
+    await city.make(city.there, owner=to(ANN, kind="Person"))
+    people = [{"entities": [{"type": "Person"}]}]
+    city.door.hosts["people"] = hanging
+    await city.register()
+    slow = await city.register("people", information=people, management={"timeout": 50})
+    made = await city.get('/entities?type=Car&join=inline&q=owner{name}=="Ann"&entityMap=true')
+    assert (made.status_code, made.json()) == (201, [])
+    assert slow in made.headers["ngsild-warning"]
+    told = (await city.get("/entityMaps/" + made.headers["ngsild-entitymap"].rpartition("/")[2])).json()
+    assert list(told["entityMap"]) == [E1]

@@ -13,7 +13,7 @@ Source: ETSI GS CIM 009 V1.9.1 clauses 4.3.6.7, 4.5.5, 5.7.1.4, 5.7.2.4, 6.3.17.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -21,38 +21,22 @@ from shahar.model import access
 from shahar.model import query as q
 from shahar.model.context import Context
 from shahar.model.entity import Doc
-from shahar.model.federation import merged, supplemented
 from shahar.model.registration import Ask
 from shahar.model.render import View
 from shahar.services.broker import Page
 from shahar.services.federation import Federation
 from shahar.services.federation.questions import POST_QUERY, QUERY, RETRIEVE, Gathered, Question, gather
-from shahar.values.errors import Invalid, NoTenant, NotFound
-from shahar.values.instants import Instant
+from shahar.values.errors import Invalid, NotFound
 from shahar.web import problem
 from shahar.web.exchange import Params, Request, Response
 from shahar.web.ngsild.distribution import origin_of, warnings
+from shahar.web.ngsild.entity_parts import Headers, find_here, known_here, matching_here, reads, together
+from shahar.web.ngsild.gathering_linked import fitting
 from shahar.web.ngsild.mapping import Use
 
 SPLIT: Final = True
 """Whether entities are taken to be split between sources when a question does not say (5.7.2.3)."""
-IDS_AT_ONCE: Final = 500
 _FORWARDED: Final = ("q", "scopeQ", "georel", "geometry", "coordinates", "geoproperty")
-
-Headers = list[tuple[bytes, bytes]]
-
-
-def reads(request: Request, types: Sequence[str]) -> bool:
-    """Whether the actor may read an entity of these types."""
-    target = access.Target("read", "entities", request.tenant, tuple(types))
-    return access.may(request.actor, target).allowed
-
-
-def together(doc: Doc | None, found: Gathered, entity_id: str, now: Instant) -> Doc | None:
-    """One entity out of what is here and what sources know of it."""
-    equal = ([doc] if doc is not None else []) + found.equal.get(entity_id, [])
-    return supplemented(merged(equal, now), found.extra.get(entity_id, ()), now)
-
 
 # -- one entity -------------------------------------------------------------------------------------------------------
 
@@ -133,16 +117,22 @@ async def found_everywhere(
     question = question_of(request, context, spread)
     found = await gather(federation, question, origin_of(request, context))
     check_order(found, spread)
-    headers = warnings(federation, request, found.missing)
     here = await known_here(request, query, found.ids)
     counted = spread.count or bool(found.ids)
-    page = await _page_here(request, spread, counted)
-    return *_page(request, spread, found, here, page), headers
+    page = await find_here(request, query, spread.limit + 1 if spread.limit else 0, spread.offset, counted)
+    if not found.ids:
+        return page, len(page.docs) > spread.limit, warnings(federation, request, found.missing)
+    whole = {one: doc for one in found.ids if (doc := together(here.get(one), found, one, request.at)) is not None}
+    fits = await fitting(request, federation, context, query, whole, found)
+    matched = await matching_here(request, query, here)
+    headers = warnings(federation, request, found.missing)
+    return *_page(spread, found, whole, fits, matched, page), headers
 
 
 def question_of(request: Request, context: Context, spread: Spread) -> Question:
     """The question as it is put to sources; filters go along where entities are not split."""
-    forwarded = () if spread.split else _filters(request, context)
+    linked = q.linked_depth(spread.query.q)  # what is linked to an entity may be elsewhere
+    forwarded = () if spread.split or linked else _filters(request, context)
     operations = QUERY if request.method == "GET" else POST_QUERY
     return Question(
         operations, _ask(spread.query), lambda kinds: reads(request, kinds), filters=forwarded, csf=spread.csf
@@ -169,79 +159,24 @@ def _ask(query: q.Query) -> Ask:
     )
 
 
-async def known_here(request: Request, query: q.Query, ids: Sequence[str]) -> dict[str, Doc]:
-    """What is here of the entities that sources know, as far as the actor may read it."""
-    found: dict[str, Doc] = {}
-    for start in range(0, len(ids), IDS_AT_ONCE):
-        some = q.Query(ids=tuple(ids[start : start + IDS_AT_ONCE]), types=query.types)
-        page = await _find(request, some, IDS_AT_ONCE, 0, False)
-        found |= {doc["id"]: doc for doc in page.docs}
-    return found
-
-
-async def _page_here(request: Request, spread: Spread, counted: bool) -> Page:
-    return await _find(request, spread.query, spread.limit + 1 if spread.limit else 0, spread.offset, counted)
-
-
-async def _find(request: Request, query: q.Query, limit: int, offset: int, count: bool) -> Page:
-    try:
-        return await request.parts.broker.find(
-            request.tenant, query, limit=limit, offset=offset, count=count, at=request.at
-        )
-    except NoTenant:
-        return Page(total=0 if count else None)
-
-
-async def docs_here(request: Request, query: q.Query) -> dict[str, Doc]:
-    """What is here of the entities that a question names by id."""
-    page = await _find(request, query, len(query.ids), 0, False)
-    return {doc["id"]: doc for doc in page.docs}
-
-
-def fits_whole(query: q.Query, doc: Doc, found: Gathered) -> bool:
-    """Whether a whole entity fits; where sources have been given the filters, they have said so."""
-    return found.filtered or _matches(query, doc)
-
-
-def _page(request: Request, spread: Spread, found: Gathered, here: Mapping[str, Doc], page: Page) -> tuple[Page, bool]:
-    """The page that was found here, its entities whole, and behind what is here what only sources know."""
-    if not found.ids:
-        return page, len(page.docs) > spread.limit
-    query = spread.query
-    whole = {one: together(here.get(one), found, one, request.at) for one in found.ids}
-    fits = {one for one, doc in whole.items() if doc is not None and fits_whole(query, doc, found)}
-    matched = {one for one, doc in here.items() if _matches(query, doc)}
+def _page(
+    spread: Spread, found: Gathered, whole: Mapping[str, Doc], fits: Set[str], matched: Set[str], page: Page
+) -> tuple[Page, bool]:
+    """The page that was found here, its entities whole, and behind what is here what only sources know. `fits`: those
+    of the `whole` that fit; `matched`: those that are among what is found here already."""
     behind = [one for one in found.ids if one in fits and one not in matched]
-    total_here = page.total or 0
+    total_here, known = page.total or 0, frozenset(found.ids)
     docs: list[Doc] = []
     for doc in page.docs[: spread.limit]:
-        if doc["id"] not in whole:
+        if doc["id"] not in known:
             docs.append(doc)
-        elif (better := whole[doc["id"]]) is not None and doc["id"] in fits:
-            docs.append(better)
+        elif doc["id"] in fits:
+            docs.append(whole[doc["id"]])
     first = max(0, spread.offset - total_here)
     last = max(0, spread.offset + spread.limit - total_here)
-    docs += [one for name in behind[first:last] if (one := whole[name]) is not None]
+    docs += [whole[one] for one in behind[first:last]]
     total = total_here - len(matched - fits) + len(behind) if spread.count else None
     return replace(page, docs=docs, total=total), spread.offset + spread.limit < total_here + len(behind)
 
 
-def _matches(query: q.Query, doc: Doc) -> bool:
-    if q.linked_depth(query.q):
-        query = replace(query, q=None)
-    return q.matches(query, doc)
-
-
-__all__ = [
-    "SPLIT",
-    "Spread",
-    "check_order",
-    "docs_here",
-    "fits_whole",
-    "found_everywhere",
-    "known_here",
-    "question_of",
-    "reads",
-    "retrieved",
-    "together",
-]
+__all__ = ["SPLIT", "Spread", "check_order", "found_everywhere", "question_of", "retrieved"]

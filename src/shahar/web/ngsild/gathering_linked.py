@@ -14,7 +14,8 @@ Source: ETSI GS CIM 009 V1.9.1 clauses 4.5.23, 5.7.1.5, 5.7.2.5, 6.3.17.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from shahar.model import linking
 from shahar.model import query as q
@@ -29,8 +30,7 @@ from shahar.values.bounds import LINKED_S
 from shahar.values.errors import PeerLooped, PeerSilent
 from shahar.web.exchange import Request
 from shahar.web.ngsild.distribution import origin_of, warnings
-from shahar.web.ngsild.gathering import docs_here, reads, together
-from shahar.web.ngsild.mapping import Headers
+from shahar.web.ngsild.entity_parts import Headers, docs_here, reads, together
 
 LATE = PeerSilent("no time was left to look for linked entities there")
 
@@ -41,13 +41,49 @@ async def linked_everywhere(
 ) -> tuple[Linked, Headers]:  # fmt: skip
     """What these entities lead to, of `types` alone as far as it is here, with headers. Raises TooComplex."""
     search = _Search(request, federation, context, types)
-    going = linking.hops(docs, view, join)
-    try:
-        wanted = next(going)
-        while True:
-            wanted = going.send(await search.hop(wanted))
-    except StopIteration as end:
-        return end.value, warnings(federation, request, search.missing.values())
+    linked = await search.walk(docs, view, join)
+    return linked, warnings(federation, request, search.missing.values())
+
+
+async def fitting(
+    request: Request, federation: Federation | None, context: Context, query: q.Query, docs: Mapping[str, Doc],
+    found: Gathered,
+) -> set[str]:  # fmt: skip
+    """Those of the whole entities that fit the question; all, where sources were given its filters. What a condition
+    asks of linked entities is looked up here and at sources; who of these is missing is noted in `found`. Raises
+    TooComplex."""
+    if found.filtered:
+        return set(docs)
+    depth = q.linked_depth(query.q)
+    if query.q is None or not depth:
+        return {one for one, doc in docs.items() if q.matches(query, doc)}
+    bare = replace(query, q=None)
+    docs = {one: doc for one, doc in docs.items() if q.matches(bare, doc)}
+    if federation is None:
+        return {one for one, doc in docs.items() if q.matches_q(query.q, doc, docs.get)}
+    search = _Search(request, federation, context, None)
+    linked = await search.walk(list(docs.values()), along(query.q, context), Join("flat", depth))
+    for one in search.missing.values():
+        found.miss(one.registration_id, one.problem)
+    return {one for one, doc in docs.items() if q.matches_q(query.q, doc, linked.docs.get)}
+
+
+def along(node: q.Node | None, context: Context) -> View:
+    """The view that shows the relationships alone which a condition goes along."""
+    below: dict[str, list[q.Node]] = {}
+    for one in _linked_in(node):
+        below.setdefault(one.attr, []).append(one.part)
+    under = {attr: along(q.And(tuple(parts)), context) for attr, parts in below.items()}
+    return View(context, pick=frozenset({"id", *below}), below=under)
+
+
+def _linked_in(node: q.Node | None) -> Iterator[q.Linked]:
+    match node:
+        case q.Linked():
+            yield node
+        case q.And(parts) | q.Or(parts):
+            for part in parts:
+                yield from _linked_in(part)
 
 
 class _Search:
@@ -59,7 +95,18 @@ class _Search:
         self.until = self.clock() + LINKED_S
         self.missing: dict[str, Missing] = {}
 
-    async def hop(self, wanted: Hop) -> list[Doc]:
+    async def walk(self, docs: Sequence[Doc], view: View, join: Join) -> Linked:
+        """All levels."""
+        going = linking.hops(docs, view, join)
+        try:
+            wanted = next(going)
+            while True:
+                wanted = going.send(await self._hop(wanted))
+        except StopIteration as end:
+            found: Linked = end.value
+            return found
+
+    async def _hop(self, wanted: Hop) -> list[Doc]:
         """The entities of one level, whole."""
         here = await docs_here(self.request, q.Query(ids=tuple(wanted), types=self.types))
         asks: dict[tuple[str, ...], list[str]] = {}

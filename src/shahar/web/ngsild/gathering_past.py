@@ -31,7 +31,7 @@ from shahar.values.errors import NotFound
 from shahar.values.instants import Instant
 from shahar.web.exchange import Request
 from shahar.web.ngsild.distribution import origin_of, warnings
-from shahar.web.ngsild.gathering import IDS_AT_ONCE
+from shahar.web.ngsild.entity_parts import IDS_AT_ONCE
 from shahar.web.ngsild.mapping import Use
 from shahar.web.ngsild.past_parts import both, completed, held, together
 

@@ -23,7 +23,9 @@ from shahar.services.federation.questions import MAP, POST_QUERY, QUERY, Gathere
 from shahar.values.errors import NoTenant
 from shahar.web.exchange import Request
 from shahar.web.ngsild.distribution import origin_of, warnings
-from shahar.web.ngsild.gathering import Spread, check_order, docs_here, fits_whole, known_here, question_of, together
+from shahar.web.ngsild.entity_parts import docs_here, known_here, together
+from shahar.web.ngsild.gathering import Spread, check_order, question_of
+from shahar.web.ngsild.gathering_linked import fitting
 from shahar.web.ngsild.mapping import Headers, Pager, Use
 
 NOTHING: Final = Gathered()
@@ -92,20 +94,21 @@ class _Look:
         """Whether each fits the question now."""
         query = self.spread.query
         wanted = [one for one in ids if q.selected(query, one)]
-        alone = [one for one in wanted if self.held.entries[one].sources == (HERE,)]
-        mixed = [one for one in wanted if self.held.entries[one].sources != (HERE,)]
+        local = {one for one in wanted if self.sources is None or self.held.entries[one].sources == (HERE,)}
+        alone, mixed = [one for one in wanted if one in local], [one for one in wanted if one not in local]
         if alone:
             self.docs |= await docs_here(self.request, replace(query, ids=tuple(alone), id_pattern=None))
         found = await self._of_sources(mixed) if mixed else NOTHING
         here = [one for one in mixed if self.held.held_here(one)]
         parts = await known_here(self.request, query, here) if here else {}
-        unsure: set[str] = set()
-        for one in mixed:
-            doc = together(parts.get(one), found, one, self.request.at)
-            if doc is not None and fits_whole(query, doc, found):
-                self.docs[one] = doc
-            elif found.looped is not None or found.lacks(self.held.entries[one].sources):
-                unsure.add(one)
+        docs = ((one, together(parts.get(one), found, one, self.request.at)) for one in mixed)
+        whole = {one: doc for one, doc in docs if doc is not None}
+        fits = await fitting(self.request, self.sources, self.context, query, whole, found) if whole else set()
+        self.docs |= {one: whole[one] for one in fits}
+        self.missing |= {one.registration_id: one for one in found.missing}
+        silent = found.looped is not None or (q.linked_depth(query.q) > 0 and bool(found.missing))
+        left = [one for one in mixed if one not in fits]
+        unsure = {one for one in left if silent or found.lacks(self.held.entries[one].sources)}
         return [(one, True if one in self.docs else None if one in unsure else False) for one in ids]
 
     async def _of_sources(self, ids: Sequence[str]) -> Gathered:
@@ -116,5 +119,4 @@ class _Look:
         question = replace(question, ask=ask, among=self.held.asked_of(ids), maps=self.held.linked)
         found = await gather(self.sources, question, origin_of(self.request, self.context))
         self.held.linked.update(found.maps)
-        self.missing |= {one.registration_id: one for one in found.missing}
         return found
