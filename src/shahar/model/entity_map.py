@@ -117,14 +117,14 @@ def end(at: Instant, wished: str | None) -> Instant:
     except Invalid:
         rule = "ISO 8601 duration such as PT10M"
         raise Invalid(f"{wished!r:.40} is no duration", field="entityMapLifetime", rule=rule) from None
-    if period.whole:
-        raise Invalid("a map that lives no time is of no use", field="entityMapLifetime", rule="more than PT0S")
+    if period.whole:  # a suggestion that says nothing
+        return at + ENTITY_MAP_S * SECOND
     return at + min(period.months * MONTH + period.micros, ENTITY_MAP_LONGEST_S * SECOND)
 
 
 def changed_end(body: dict[str, Any], map_id: str, at: Instant) -> Instant | None:
     """The end that a fragment of an EntityMap wishes, cut to the longest; None: it says nothing of it. Members that are
-    read-only are passed over (5.2.39). Invalid."""
+    read-only are passed over (5.2.39); an end in the past ends the map now. Invalid."""
     if body.get("id", map_id) != map_id:
         raise Invalid("a map's id cannot be changed", field="id", rule=RULE)
     if body.get("type", TYPE) != TYPE:
@@ -137,8 +137,6 @@ def changed_end(body: dict[str, Any], map_id: str, at: Instant) -> Instant | Non
     if not isinstance(body["expiresAt"], str):
         raise Invalid("expiresAt is a DateTime", field="expiresAt", rule="ETSI GS CIM 009 clause 4.6.3")
     wished = instants.parse(body["expiresAt"], "expiresAt")
-    if wished <= at:
-        raise Invalid("the end lies in the past", field="expiresAt", rule="a later instant; DELETE ends it now")
     return min(wished, at + ENTITY_MAP_LONGEST_S * SECOND)
 
 

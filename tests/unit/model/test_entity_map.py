@@ -40,13 +40,20 @@ def test_a_map_holds_no_more_than_its_bound() -> None:
 
 @pytest.mark.parametrize(
     ("wished", "lives"),
-    [(None, bounds.ENTITY_MAP_S * SECOND), ("PT1H", HOUR), ("PT0.5S", SECOND // 2), ("P1D", DAY), ("P1M", DAY)],
+    [
+        (None, bounds.ENTITY_MAP_S * SECOND),
+        ("PT1H", HOUR),
+        ("PT0.5S", SECOND // 2),
+        ("P1D", DAY),
+        ("P1M", DAY),
+        ("PT0S", bounds.ENTITY_MAP_S * SECOND),
+    ],
 )
 def test_a_map_lives_as_long_as_is_wished_within_the_bound(wished: str | None, lives: int) -> None:
     assert end(AT, wished) == AT + lives
 
 
-@pytest.mark.parametrize("wished", ["", "PT0S", "P", "1h", "-PT1H", "P1DT"])
+@pytest.mark.parametrize("wished", ["", "P", "1h", "-PT1H", "P1DT"])
 def test_what_is_no_length_of_time_is_refused(wished: str) -> None:
     with pytest.raises(Invalid) as refused:
         end(AT, wished)
@@ -57,9 +64,11 @@ def test_only_the_end_of_a_map_can_be_changed() -> None:
     told: dict[str, Any] = {"id": "urn:m:1", "type": "EntityMap", "entityMap": 7, "linkedMaps": [], "@context": []}
     assert changed_end(told, "urn:m:1", AT) is None
     assert changed_end(told | {"expiresAt": "2027-01-15T08:00:01Z"}, "urn:m:1", AT) == AT + SECOND
-    with pytest.raises(Invalid) as refused:
-        changed_end(told | {"expiresAt": "2027-01-15T08:00:00Z"}, "urn:m:1", AT)
-    assert refused.value.field == "expiresAt"
+    assert changed_end(told | {"expiresAt": "2020-01-15T08:00:00Z"}, "urn:m:1", AT) == 1_579_075_200 * SECOND
+    for wrong in ({"expiresAt": "soon"}, {"id": "urn:m:2"}, {"type": "Map"}, {"owner": "me"}):
+        with pytest.raises(Invalid) as refused:
+            changed_end(told | wrong, "urn:m:1", AT)
+        assert refused.value.field in wrong
 
 
 def test_a_map_tells_of_the_types_alone_that_may_be_read() -> None:

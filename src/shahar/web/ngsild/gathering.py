@@ -88,9 +88,10 @@ async def _local(request: Request, entity_id: str) -> Doc | None:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A question to here and to sources. `query` is narrowed to what the actor may read already."""
+    """A question to here and to sources. `query` is narrowed to what the actor may read already; `asked` is not."""
 
     query: q.Query
+    asked: q.Query
     limit: int
     offset: int
     count: bool

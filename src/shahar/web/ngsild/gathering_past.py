@@ -40,9 +40,11 @@ Headers = list[tuple[bytes, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class SpreadPast:
-    """A question about the past, to here and to sources. `query` is narrowed to what the actor may read already."""
+    """A question about the past, to here and to sources. `query` is narrowed to what the actor may read already,
+    `bare` is not."""
 
     query: Query
+    bare: Query
     asked: Asked
     view: View
     limit: int

@@ -8,7 +8,7 @@ Source: ETSI GS CIM 009 V1.9.1 clauses 4.3.6.7, 5.5.9.3, 5.7.2.4, 5.14.4.4.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from shahar.model import ordering
@@ -16,10 +16,12 @@ from shahar.model import query as q
 from shahar.model.context import Context
 from shahar.model.entity import Doc
 from shahar.model.entity_map import HERE, EntityMap
+from shahar.model.temporal import Span
 from shahar.services.broker import Page
 from shahar.services.entity_maps import Found, found_here
 from shahar.services.federation import Federation, Missing
 from shahar.services.federation.questions import MAP, POST_QUERY, QUERY, Gathered, gather
+from shahar.services.temporal import Wanted
 from shahar.values.errors import NoTenant
 from shahar.web.exchange import Request
 from shahar.web.ngsild.distribution import origin_of, warnings
@@ -29,6 +31,19 @@ from shahar.web.ngsild.gathering_linked import fitting
 from shahar.web.ngsild.mapping import Headers, Pager, Use
 
 NOTHING: Final = Gathered()
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a map was made for."""
+
+    query: q.Query
+    split: bool
+    csf: q.Node | None
+    local: bool
+    span: Span | None = None
+    needed: Wanted | None = None
+    """Of a question about the past: when, and the series of which an entity must have an instance."""
 
 
 async def make_map(
@@ -55,9 +70,15 @@ async def make_map(
     return found
 
 
-def _told(sources: Federation | None, spread: Spread) -> object:
+def _told(sources: Federation | None, spread: Spread) -> Told:
     """What was asked, as far as it decides which entities fit."""
-    return (spread.query, spread.split, spread.csf, sources is None)
+    return Told(spread.asked, spread.split, spread.csf, sources is None)
+
+
+def gone_on(use: Use, query: q.Query) -> Told | None:
+    """The question of the map that is used, where the request asks for nothing else."""
+    told = use.held.question if use.held is not None and query == q.Query() else None
+    return told if isinstance(told, Told) else None
 
 
 async def page_of_map(

@@ -27,7 +27,7 @@ from shahar.web.ngsild.gathering_past import (
     question_of_past,
     whole_pasts,
 )
-from shahar.web.ngsild.mapped import NOTHING
+from shahar.web.ngsild.mapped import NOTHING, Told
 from shahar.web.ngsild.mapping import Headers, Pager, Use
 
 
@@ -55,10 +55,9 @@ async def make_map_of_past(
     return found
 
 
-def _told(sources: Federation | None, spread: SpreadPast) -> object:
+def _told(sources: Federation | None, spread: SpreadPast) -> Told:
     """What was asked, as far as it decides which evolutions fit."""
-    asked = replace(spread.asked, seen=None, aggregation=None, most=0)
-    return (spread.query, asked, spread.split, spread.csf, sources is None)
+    return Told(spread.bare, spread.split, spread.csf, sources is None, spread.asked.span, spread.asked.needed)
 
 
 async def page_of_past(

@@ -29,7 +29,7 @@ from shahar.web.ngsild.distribution import served
 from shahar.web.ngsild.gathering import SPLIT, Spread, found_everywhere, retrieved
 from shahar.web.ngsild.gathering_linked import linked_everywhere
 from shahar.web.ngsild.listing import links
-from shahar.web.ngsild.mapped import NOTHING, page_of_map
+from shahar.web.ngsild.mapped import NOTHING, gone_on, page_of_map
 from shahar.web.ngsild.mapping import Use, named_in_links, use_of
 from shahar.web.ngsild.negotiate import (
     LATER,
@@ -124,12 +124,15 @@ def wanted_of(request: Request, kind: str, context: Context, query: q.Query) -> 
     sources_like = q.parse_q(about, context.expand, field="csf") if about else None
     use = use_of(request, context, "entities")
     params.done(LATER)
+    if (before := gone_on(use, query)) is not None:
+        query, split, sources_like = before.query, before.split, before.csf
     if not local:
         check_selective(query)
     if limit == 0 and not count:
         raise Invalid("a limit of 0 needs count=true", field="limit", rule="ETSI GS CIM 009 clause 6.3.10")
-    query = readable(request, picked(query, view))
-    spread = Spread(query, limit, offset, count, bool(order), split, sources_like)
+    asked = picked(query, view) if before is None else query
+    query = readable(request, asked)
+    spread = Spread(query, asked, limit, offset, count, bool(order), split, sources_like)
     return Wanted(spread, order, view, join, geometry, served(request, local), use)
 
 

@@ -8,7 +8,7 @@ Source: ETSI GS CIM 009 clauses 4.11, 4.5.19, 5.7.3, 5.7.4, 6.18, 6.19, 6.24, 6.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from shahar.model import access, evolution
@@ -30,7 +30,7 @@ from shahar.web.exchange import JSON, LD_JSON, Params, Request, Response
 from shahar.web.ngsild.distribution import served
 from shahar.web.ngsild.gathering import SPLIT
 from shahar.web.ngsild.gathering_past import SpreadPast, found_past, retrieved_past
-from shahar.web.ngsild.mapped import NOTHING
+from shahar.web.ngsild.mapped import NOTHING, gone_on
 from shahar.web.ngsild.mapped_past import page_of_past
 from shahar.web.ngsild.mapping import Use, named_in_links, use_of
 from shahar.web.ngsild.negotiate import LATER, accepted, check_id, context_of, object_of, preferences, reply, view_of
@@ -141,7 +141,10 @@ def wanted_past(request: Request, context: Context, query: Query) -> WantedPast:
     use = use_of(request, context, "temporal")
     _no_joins(params)
     params.done(LATER)
-    if not local:
+    if not timed and (before := gone_on(use, query)) is not None and before.span is not None:
+        query, split, sources_like, timed = before.query, before.split, before.csf, True
+        asked = replace(asked, span=before.span, needed=before.needed)
+    elif not local:
         _check_selective(query, view)
     if not timed:
         raise Invalid(
@@ -154,8 +157,9 @@ def wanted_past(request: Request, context: Context, query: Query) -> WantedPast:
     sources = served(request, local)
     if sources is not None and order:
         raise Invalid("sources cannot be put in order", field="orderBy", rule="clause 5.7.4.4: local=true")
-    query = readable(request, query, "temporal")
-    return WantedPast(SpreadPast(query, asked, view, limit, offset, count, order, split, sources_like), sources, use)
+    bare, query = query, readable(request, query, "temporal")
+    spread = SpreadPast(query, bare, asked, view, limit, offset, count, order, split, sources_like)
+    return WantedPast(spread, sources, use)
 
 
 async def _answer(request: Request, kind: str, context: Context, query: Query) -> Response:
