@@ -132,3 +132,24 @@ async def test_a_source_that_tells_the_same_part_again_and_again_is_asked_twice(
     assert speeds(answer.json()) == [1]
     assert known in answer.headers["ngsild-warning"]
     assert len(city.door.asked) == 2
+
+
+async def test_the_rest_of_a_past_is_asked_for_by_name_for_other_entities_match_in_another_time(
+    city: City, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shahar.services.federation.questions.FIRST_PAGE", 2)
+    monkeypatch.setattr("shahar.services.federation.questions.PAGE", 2)
+    there = city.door.hosts["there"]
+
+    async def by_and_by(method: str, url: str, headers: Any, body: bytes | None) -> Any:
+        return await there(method, url, [one for one in headers if one[0] != "Prefer"], body)
+
+    city.door.hosts["there"] = by_and_by
+    for number in range(4):
+        first = START + (number // 2) * 100 * instants.HOUR
+        hours = [instants.text(first + hour * instants.HOUR) for hour in range(30)]
+        told = [{"type": "Property", "value": hour, "observedAt": at} for hour, at in enumerate(hours)]
+        await tell(city.there, f"urn:ngsi-ld:Car:{number}", *told)
+    await city.register(operations=OPERATIONS)
+    found = (await city.get(f"/temporal/entities?type=Car&{ALL}", prefer="maxpagesize=1000")).json()
+    assert [speeds(one) for one in found] == [list(range(30))] * 4

@@ -49,7 +49,7 @@ def test_who_makes_many_loses_those_longest_unused_and_nobody_else_does(monkeypa
 
 
 def test_when_all_is_full_it_is_the_greediest_who_loses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(entity_maps, "ENTITY_MAPS_ENTITIES", 100)
+    monkeypatch.setattr(entity_maps, "ENTITY_MAPS_ENTITIES", 130)
     maps = EntityMaps()
     small, first, second = made("he", 5), made("she", 40), made("she", 40)
     for one in (small, first, second, made("they", 30)):

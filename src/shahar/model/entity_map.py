@@ -70,15 +70,19 @@ class EntityMap:
         """Which of the ids each registration knows of."""
         found: dict[str, list[str]] = {}
         for one in ids:
-            for source in self.entries[one].sources if one in self.entries else ():
+            for source in self.sources_of(one):
                 if source != HERE:
                     found.setdefault(source, []).append(one)
         return {source: tuple(listed) for source, listed in found.items()}
 
+    def sources_of(self, entity_id: str) -> tuple[str, ...]:
+        """Who knows of an entity; nobody, when it has left the map meanwhile."""
+        entry = self.entries.get(entity_id)
+        return () if entry is None else entry.sources
+
     def held_here(self, entity_id: str) -> bool:
         """Whether a part of the entity was here when the map was made."""
-        entry = self.entries.get(entity_id)
-        return entry is not None and HERE in entry.sources
+        return HERE in self.sources_of(entity_id)
 
 
 def entries(

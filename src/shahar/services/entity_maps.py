@@ -53,14 +53,14 @@ class EntityMaps:
         for one in own[: max(0, len(own) - ENTITY_MAPS + 1)]:
             del self._held[one.id]
         self._held[new.id] = new
-        while sum(len(one.entries) for one in self._held.values()) > ENTITY_MAPS_ENTITIES:
+        while sum(map(_weight, self._held.values())) > ENTITY_MAPS_ENTITIES:
             del self._held[self._largest(new).id]
 
     def _largest(self, new: EntityMap) -> EntityMap:
         """The map longest unused of the owner whose maps name most; not the newest."""
         sizes: Counter[Owner] = Counter()
         for one in self._held.values():
-            sizes[_owner(one)] += len(one.entries)
+            sizes[_owner(one)] += _weight(one)
         for owner, _ in sizes.most_common():
             for one in self._held.values():
                 if _owner(one) == owner and one is not new:
@@ -108,6 +108,11 @@ class EntityMaps:
         """Forget what has ended."""
         for one in [one for one in self._held.values() if not one.lives(at)]:
             del self._held[one.id]
+
+
+def _weight(one: EntityMap) -> int:
+    """What a map counts for: its entities, and the map itself as some."""
+    return len(one.entries) + 10
 
 
 def _owner(one: EntityMap) -> Owner:

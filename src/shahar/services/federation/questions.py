@@ -50,6 +50,7 @@ IDS: Final = 100
 FIRST_PAGE: Final = 100
 PAGE: Final = 1_000
 Flags = tuple[tuple[str, str], ...]
+Reach = tuple[Instant, Instant] | None
 _WITH_STAMPS: Final[Flags] = (("options", "sysAttrs"),)
 
 
@@ -255,28 +256,51 @@ async def _pages(federation: Federation, question: Question, call: Call, part: _
 
 
 async def _parts(federation: Federation, question: Question, call: Call, until: float, part: _Part) -> Sequence[Any]:
-    """Read an answer, and the rest of it where an evolution comes in parts (6.3.10); the entities of the first part.
-    Raises PeerSilent at the time `until`, PeerFailed when there is more and no way to ask for it."""
+    """Read an answer, and the rest of it where evolutions come in parts (6.3.10); the entities of it. Raises PeerSilent
+    at the time `until`, PeerFailed when there is more and no way to ask for it."""
     reply = await federation.carry(replace(call, timeout_s=_left(call, until)))
-    first = _listed(reply)
-    await _take(federation, question, call, reply, first, part)
-    while reply.kind == "partly":
-        reach = reply.reach
+    listed = _listed(reply)
+    await _take(federation, question, call, reply, listed, part)
+    if reply.kind == "partly":
+        for named in _by_name(call, listed):
+            await _rest(federation, question, named, reply.reach, until, part)
+    return listed
+
+
+def _by_name(call: Call, listed: Sequence[Any]) -> Iterator[Call]:
+    """The call for the same entities by their ids: which match, and stand on which page, is another matter in another
+    time."""
+    if call.operation in _ONE:
+        yield call
+        return
+    ids = [one["id"] for one in listed if isinstance(one, dict) and isinstance(one.get("id"), str)]
+    for share in in_pieces(call.operation, replace(call.share, ids=tuple(ids), id_pattern=""), None):
+        yield replace(call, share=share, limit=max(1, len(share.ids)), offset=0)
+
+
+async def _rest(
+    federation: Federation, question: Question, call: Call, reach: Reach, until: float, part: _Part
+) -> None:
+    """What lies behind a part of evolutions, part by part."""
+    named = dict(question.filters)
+    options = tuple(flag for flag in call.flags if flag[0] not in named)
+    while True:
         if question.onward is None or reach is None:
             raise PeerFailed(f"registration {call.key[1]} has more than it told at once")
         if part.instances > TEMPORAL_INSTANCES:
             rule = f"at most {TEMPORAL_INSTANCES} instances of one source"
             raise TooMany(f"registration {call.key[1]} has a longer past than is asked for", rule=rule)
-        named = dict(question.filters)
-        flags = tuple(flag for flag in call.flags if flag[0] not in named) + question.onward(reach)
+        call = replace(call, flags=options + question.onward(reach), timeout_s=_left(call, until))
         try:
-            reply = await federation.carry(replace(call, flags=flags, timeout_s=_left(call, until)))
+            reply = await federation.carry(call)
         except NotFound:  # nothing lies behind it
-            break
+            return
+        await _take(federation, question, call, reply, _listed(reply), part)
+        if reply.kind != "partly":
+            return
         if reply.reach == reach:
             raise PeerFailed(f"registration {call.key[1]} tells the same part of a past again and again")
-        await _take(federation, question, call, reply, _listed(reply), part)
-    return first
+        reach = reply.reach
 
 
 def _clock() -> float:

@@ -115,7 +115,7 @@ class _Look:
         """Whether each fits the question now."""
         query = self.spread.query
         wanted = [one for one in ids if q.selected(query, one)]
-        local = {one for one in wanted if self.sources is None or self.held.entries[one].sources == (HERE,)}
+        local = {one for one in wanted if self.sources is None or self.held.sources_of(one) == (HERE,)}
         alone, mixed = [one for one in wanted if one in local], [one for one in wanted if one not in local]
         if alone:
             self.docs |= await docs_here(self.request, replace(query, ids=tuple(alone), id_pattern=None))
@@ -129,7 +129,7 @@ class _Look:
         self.missing |= {one.registration_id: one for one in found.missing}
         silent = found.looped is not None or (q.linked_depth(query.q) > 0 and bool(found.missing))
         left = [one for one in mixed if one not in fits]
-        unsure = {one for one in left if silent or found.lacks(self.held.entries[one].sources)}
+        unsure = {one for one in left if silent or found.lacks(self.held.sources_of(one))}
         return [(one, True if one in self.docs else None if one in unsure else False) for one in ids]
 
     async def _of_sources(self, ids: Sequence[str]) -> Gathered:

@@ -94,7 +94,7 @@ class _LookPast:
     async def at(self, ids: Sequence[str]) -> list[tuple[str, bool | None]]:
         """Whether each fits the question now."""
         wanted = [one for one in ids if q.selected(self.spread.query, one)]
-        mixed = [one for one in wanted if self.held.entries[one].sources != (HERE,)]
+        mixed = [one for one in wanted if self.held.sources_of(one) != (HERE,)]
         found = await self._of_sources(mixed) if mixed else NOTHING
         fit = await matching_here(self.request, self.spread, wanted)
         told = [one for one in mixed if one not in fit and (one in found.equal or one in found.extra)]
@@ -102,7 +102,7 @@ class _LookPast:
         unsure = {
             one
             for one in mixed
-            if one not in fit and (found.looped is not None or found.lacks(self.held.entries[one].sources))
+            if one not in fit and (found.looped is not None or found.lacks(self.held.sources_of(one)))
         }
         return [(one, True if one in fit else None if one in unsure else False) for one in ids]
 
