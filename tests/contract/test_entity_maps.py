@@ -171,6 +171,25 @@ async def test_a_map_is_made_without_any_page(city: City, by: str) -> None:
     assert (await city.get(f"{MAPS}/{used(answer)}")).json() == answer.json()
 
 
+@pytest.mark.parametrize(
+    ("more", "names"), [("", ["1"]), ("&splitEntities=false", ["1"]), ("&splitEntities=true", ["0", "1"]),
+                        ("&splitEntities=true&local=true", ["1"]), ("&options=splitEntities", ["0", "1"])],
+)  # fmt: skip
+async def test_a_map_names_candidates_where_entities_are_said_to_be_split(
+    city: City, more: str, names: list[str]
+) -> None:
+    for number in range(2):
+        await city.make(city.here, car(str(number)), a=of(number))
+    made = await city.get(f"{MAPS}?{CARS}&q=a==1{more}")
+    assert list(made.json()["entityMap"]) == [car(name) for name in names]
+    page = await city.get("/entities" + more.replace("&", "?", 1), **{"ngsild-entitymap": used(made)})
+    assert [one["id"] for one in page.json()] == [car("1")]
+    await tell(city.here, car("p0"), at(1, 1))
+    await tell(city.here, car("p1"), at(1, 9))
+    past = await city.get(f"/temporal{MAPS}?{CARS}&{SINCE}&q=speed>5{more}")
+    assert list(past.json()["entityMap"]) == [car(f"p{name}") for name in names]
+
+
 async def test_a_map_lives_as_long_as_is_wished_and_no_longer_than_the_bound(city: City) -> None:
     await city.make(city.here, a=of(1))
     made = await city.get(f"{MAPS}?{CARS}&entityMapLifetime=PT1H")

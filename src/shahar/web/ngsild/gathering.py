@@ -99,6 +99,8 @@ class Spread:
     split: bool
     csf: q.Node | None = None
     """What the sources must be like (4.9)."""
+    wide: bool = False
+    """Whether the question says itself that entities are split: a map of it names candidates (5.14.4.4)."""
 
 
 def _filters(request: Request, context: Context) -> tuple[tuple[str, str], ...]:

@@ -53,6 +53,7 @@ class SpreadPast:
     order: str
     split: bool
     csf: q.Node | None = None
+    wide: bool = False
 
 
 async def retrieved_past(

@@ -58,7 +58,7 @@ async def make_map(
         found = await gather(sources, question, origin_of(request, context))
         check_order(found, spread)
     query = spread.query
-    if spread.split and found.asked:  # no part of an entity can tell whether the whole fits
+    if spread.wide or (spread.split and found.asked):  # no part of an entity can tell whether the whole fits
         query = q.Query(ids=query.ids, id_pattern=query.id_pattern, types=query.types)
     here: Found = []
     try:

@@ -42,7 +42,7 @@ async def make_map_of_past(
         question = question_of_past(request, spread)
         question = replace(question, operations=MAP_PAST) if by_maps else question
         found = await gather(sources, question, origin_of(request, context))
-    if spread.split and found.asked:  # no part of an evolution can tell whether the whole fits
+    if spread.wide or (spread.split and found.asked):  # no part of an evolution can tell whether the whole fits
         query = Query(ids=query.ids, id_pattern=query.id_pattern, types=query.types)
     here: Found = []
     bare = replace(spread.asked, seen=None, aggregation=None)

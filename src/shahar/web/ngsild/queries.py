@@ -119,6 +119,7 @@ def wanted_of(request: Request, kind: str, context: Context, query: q.Query) -> 
     offset = params.number("offset", 0, 0, PAGE_OFFSET)
     count = params.flag("count")
     local = params.flag("local")
+    wide = "splitEntities" in params and not local
     split = params.flag("splitEntities", SPLIT)
     about = params.take("csf")
     sources_like = q.parse_q(about, context.expand, field="csf") if about else None
@@ -132,7 +133,7 @@ def wanted_of(request: Request, kind: str, context: Context, query: q.Query) -> 
         raise Invalid("a limit of 0 needs count=true", field="limit", rule="ETSI GS CIM 009 clause 6.3.10")
     asked = picked(query, view) if before is None else query
     query = readable(request, asked)
-    spread = Spread(query, asked, limit, offset, count, bool(order), split, sources_like)
+    spread = Spread(query, asked, limit, offset, count, bool(order), split, sources_like, wide and split)
     return Wanted(spread, order, view, join, geometry, served(request, local), use)
 
 

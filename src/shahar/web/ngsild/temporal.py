@@ -135,6 +135,7 @@ def wanted_past(request: Request, context: Context, query: Query) -> WantedPast:
     count = params.flag("count")
     order = _order(params, context)
     local = params.flag("local")
+    wide = "splitEntities" in params and not local
     split = params.flag("splitEntities", SPLIT)
     about = params.take("csf")
     sources_like = q.parse_q(about, context.expand, field="csf") if about else None
@@ -158,7 +159,7 @@ def wanted_past(request: Request, context: Context, query: Query) -> WantedPast:
     if sources is not None and order:
         raise Invalid("sources cannot be put in order", field="orderBy", rule="clause 5.7.4.4: local=true")
     bare, query = query, readable(request, query, "temporal")
-    spread = SpreadPast(query, bare, asked, view, limit, offset, count, order, split, sources_like)
+    spread = SpreadPast(query, bare, asked, view, limit, offset, count, order, split, sources_like, wide and split)
     return WantedPast(spread, sources, use)
 
 
