@@ -429,6 +429,16 @@ async def test_a_source_that_is_silent_when_the_map_is_made_is_named(city: City)
         assert slow in answer.headers["ngsild-warning"]
 
 
+async def test_a_name_of_a_map_that_is_none_is_sent_nowhere(city: City) -> None:
+    city.door.hosts["liar"] = saying(201, {"id": "urn:a:b\r\nX-Evil: 1", "entityMap": {E1: ["@none"]}})
+    await city.register("liar", operations=["federationOps"])
+    made = await city.get(f"{MAPS}?{CARS}")
+    assert (list(made.json()["entityMap"]), made.json()["linkedMaps"]) == ([E1], {})
+    await city.get("/entities", **{"ngsild-entitymap": used(made)})
+    assert len(city.door.asked) == 2
+    assert not any("NGSILD-EntityMap" in sent for _, _, sent, _ in city.door.asked)
+
+
 async def test_ids_beyond_a_registration_are_not_believed(city: City) -> None:
     city.door.hosts["liar"] = saying(201, {"id": "urn:a:b", "entityMap": {E1: ["@none"], car("2"): ["@none"]}})
     known = await city.register(

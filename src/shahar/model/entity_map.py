@@ -19,7 +19,7 @@ from shahar.model import temporal
 from shahar.model.context import Source
 from shahar.model.entity import check_uri
 from shahar.values import instants
-from shahar.values.bounds import ENTITY_MAP_ENTITIES, ENTITY_MAP_LONGEST_S, ENTITY_MAP_S
+from shahar.values.bounds import ENTITY_MAP_ENTITIES, ENTITY_MAP_LONGEST_S, ENTITY_MAP_S, ID_CHARS
 from shahar.values.errors import Invalid, TooMany
 from shahar.values.instants import DAY, SECOND, Instant
 
@@ -161,6 +161,12 @@ def _shown(types: Collection[str] | None) -> Callable[[Entry], bool]:
         return lambda _: True
     held = frozenset(types)
     return lambda entry: entry.types is not None and not held.isdisjoint(entry.types)
+
+
+def named(told: Any) -> str:
+    """The address or id by which a source names a map, fit to stand in a header; empty for anything else."""
+    fit = isinstance(told, str) and 0 < len(told) <= ID_CHARS and told.isascii() and told.isprintable()
+    return told if fit and " " not in told else ""
 
 
 def received(body: Any, most: int) -> list[str]:

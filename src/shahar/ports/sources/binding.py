@@ -22,10 +22,10 @@ from urllib.parse import quote, urlencode
 import orjson
 
 from shahar.model.context import WHOLE
+from shahar.model.entity_map import named
 from shahar.model.federation import conformed, recast, recast_part
 from shahar.services.federation.calls import Call, Reply
 from shahar.values import instants
-from shahar.values.bounds import ID_CHARS
 from shahar.values.errors import Conflict, Exists, Invalid, NotFound, PeerFailed, PeerLooped, PeerSilent, ShaharError
 from shahar.values.instants import Instant
 
@@ -268,7 +268,13 @@ def reply(call: Call, status: int, headers: Mapping[str, str], body: bytes) -> R
                 raise PeerFailed(f"registration {call.key[1]}: the answer is not JSON") from None
     found = _LINK.search(headers.get("link", ""))
     kind: Any = "created" if status == 201 else "partly" if status in _PARTLY else "done"
-    return Reply(kind, document, found.group(1) if found else None, _entity_map(headers), _reach(headers))
+    return Reply(
+        kind,
+        document,
+        found.group(1) if found else None,
+        named(headers.get("ngsild-entitymap", "").strip()),
+        _reach(headers),
+    )
 
 
 def _reach(headers: Mapping[str, str]) -> tuple[Instant, Instant] | None:
@@ -278,12 +284,6 @@ def _reach(headers: Mapping[str, str]) -> tuple[Instant, Instant] | None:
         return (instants.parse(found[1]), instants.parse(found[2])) if found else None
     except Invalid:
         return None
-
-
-def _entity_map(headers: Mapping[str, str]) -> str:
-    """The entity map that a source says it has used: an address or an id, as it was told; empty for nonsense."""
-    told = headers.get("ngsild-entitymap", "").strip()
-    return told if len(told) <= ID_CHARS and told.isascii() and told.isprintable() and " " not in told else ""
 
 
 def _told(call: Call, status: int, body: bytes) -> str:

@@ -30,7 +30,7 @@ from shahar.model.registration import Ask, Registration, Share, shares
 from shahar.model.temporal import Aggregation, written_aggregation
 from shahar.services.federation import Federation
 from shahar.services.federation.calls import Call, Missing, Origin, Reply, Terms
-from shahar.values.bounds import FEDERATION_ENTITIES, TEMPORAL_INSTANCES
+from shahar.values.bounds import FEDERATION_ENTITIES, ID_CHARS, TEMPORAL_INSTANCES
 from shahar.values.errors import NotFound, PeerFailed, PeerLooped, PeerSilent, ShaharError, TooMany
 from shahar.values.instants import Instant
 
@@ -273,7 +273,8 @@ def _by_name(call: Call, listed: Sequence[Any]) -> Iterator[Call]:
     if call.operation in _ONE:
         yield call
         return
-    ids = [one["id"] for one in listed if isinstance(one, dict) and isinstance(one.get("id"), str)]
+    told = [one.get("id") for one in listed if isinstance(one, dict)]
+    ids = [one for one in told if isinstance(one, str) and len(one) <= ID_CHARS]
     for share in in_pieces(call.operation, replace(call.share, ids=tuple(ids), id_pattern=""), None):
         yield replace(call, share=share, limit=max(1, len(share.ids)), offset=0)
 
@@ -322,8 +323,7 @@ def _take_map(call: Call, reply: Reply, part: _Part) -> None:
         raise PeerFailed(f"registration {call.key[1]} sent what is no entity map: {problem.detail:.200}") from None
     about = [replace(Ask(call.operation), ids=(one,)) for one in ids]
     part.ids += [ask.ids[0] for ask in about if shares(call.share.registration, ask)][:FEDERATION_ENTITIES]
-    told = reply.document.get("id") if isinstance(reply.document, dict) else None
-    part.entity_map = reply.entity_map or (told if isinstance(told, str) else "")
+    part.entity_map = reply.entity_map or entity_map.named(reply.document.get("id"))
     if len(ids) > FEDERATION_ENTITIES:
         rule = f"at most {FEDERATION_ENTITIES} entities of one source"
         raise TooMany(f"registration {call.key[1]} has more entities than are asked for", rule=rule)
