@@ -158,3 +158,15 @@ def test_a_condition_on_linked_entities_is_narrowed_to_types_at_every_step() -> 
     asked = q.Or((q.Linked(outer, (), q.Linked(inner, (), plain)), plain))
     expected = q.Linked(outer, (), q.And((types, q.Linked(inner, (), q.And((types, plain))))))
     assert linking.within(asked, types) == q.Or((expected, plain))
+
+
+def test_whoever_fetches_in_a_way_of_their_own_is_told_ids_and_types_level_by_level() -> None:
+    typed = {"type": "Relationship", "object": ["urn:t:a", "urn:t:b"], "objectType": ["X", "Y"]}
+    start = thing("s", one=typed, other="urn:t:a", more={"object": "urn:t:c", "objectType": "Z"})
+    going = linking.hops([start], view(), Join("flat", 3, frozenset({"urn:t:c"})))
+    both = (D + "X", D + "Y")
+    assert next(going) == {"urn:t:a": both, "urn:t:b": both}
+    assert going.send([thing("b", back="urn:t:s", on="urn:t:d")]) == {"urn:t:d": ()}
+    with pytest.raises(StopIteration) as end:
+        going.send([])
+    assert [doc["id"] for doc, _ in end.value.value.behind] == ["urn:t:b"]
