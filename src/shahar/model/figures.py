@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import orjson
 
+from shahar.model import aliases
 from shahar.model.context import Context
 from shahar.model.entity import Doc, Instance, parse_entity
 from shahar.model.evolution import PLURAL, Figure
@@ -187,6 +188,7 @@ def check_methods(found: Iterable[Figure], named: frozenset[str], methods: Seque
 def received_figures(body: Any, context: Context) -> Doc:
     """The aggregated past of an entity that a source sent: a document whose attributes are pieces {type, datasetId,
     figures}. Raises Invalid or TooMany for anything else: a source is a stranger."""
+    body, inner = aliases.opened(body, context)
     if not isinstance(body, dict) or not body.get("type"):
         raise Invalid("an evolution is a JSON object of a type", field="body", rule="ETSI GS CIM 009 clause 4.5.19")
     doc = parse_entity({key: body[key] for key in ("id", "type") if key in body}, context)
@@ -195,7 +197,7 @@ def received_figures(body: Any, context: Context) -> Doc:
         listed = given if isinstance(given, list) else [given]
         if name in {"id", "type", SCOPE, "@context"} or not all(isinstance(one, dict) for one in listed):
             continue
-        iri = context.expand(name)
+        iri = inner.expand(name)
         doc["attrs"][iri] = [_piece(iri, one) for one in listed]
         count += sum(len(one["figures"]) for one in doc["attrs"][iri])
         check_periods(count)
