@@ -153,3 +153,27 @@ async def test_the_rest_of_a_past_is_asked_for_by_name_for_other_entities_match_
     await city.register(operations=OPERATIONS)
     found = (await city.get(f"/temporal/entities?type=Car&{ALL}", prefer="maxpagesize=1000")).json()
     assert [speeds(one) for one in found] == [list(range(30))] * 4
+
+
+async def test_a_question_in_a_context_with_scopes_tells_sources_of_its_time(city: City) -> None:
+    await tell(city.here, E1, at(1, 1))
+    await tell(city.there, E1, at(2, 2), at(9, 9))
+    await city.register(operations=OPERATIONS)
+    default = "https://uri.etsi.org/ngsi-ld/default-context/"
+    time = {"timerel": "before", "timeAt": "2026-01-05T00:00:00Z"}
+    body: dict[str, Any] = {
+        "type": "Query",
+        "entities": [{"type": "Car"}],
+        "temporalQ": time,
+        "@context": {"Car": {"@id": f"{default}Car", "@context": {"v": f"{default}speed"}}},
+    }
+    kind = {"content-type": "application/ld+json"}
+    answer = await city.here.post(f"{BASE}/temporal/entityOperations/query", json=body, headers=kind)
+    assert answer.status_code == 200, answer.text
+    assert "ngsild-warning" not in answer.headers
+    [found] = answer.json()
+    assert [one["value"] for one in found["v"]] == [1, 2]
+    body["temporalQ"] = {**time, "aggrMethods": "max", "aggrPeriodDuration": "PT0S"}
+    path = f"{BASE}/temporal/entityOperations/query?options=aggregatedValues"
+    [figures] = (await city.here.post(path, json=body, headers=kind)).json()
+    assert figures["v"]["max"][0][0] == 2
