@@ -113,6 +113,12 @@ class Lane:
         """Whether the owner may read an entity of these types."""
         return self.reads is None or not self.reads.isdisjoint(types)
 
+    def unset(self) -> None:
+        """Let nobody look at it again by the clock."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
     def goes_on(self, read: int, *, live: bool) -> None:
         """From now on it has read up to there."""
         self.read, self.live = read, live

@@ -28,27 +28,30 @@ Source: ETSI GS CIM 009 V1.9.1 clauses 5.8.1 to 5.8.6, 5.2.12 to 5.2.15.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
-from uuid import uuid4
 
 import structlog
 
+from shahar.model import linking
+from shahar.model import query as q
 from shahar.model import subscription as model
-from shahar.model.access import HOUSE, Actor
-from shahar.model.context import Context, Source
-from shahar.model.subscription import LD_JSON, Record, Tally
+from shahar.model.context import Source
+from shahar.model.entity import Doc
+from shahar.model.subscription import LD_JSON, Record, Seen
 from shahar.services import subscription_rows as rows
 from shahar.services.broker import Broker
 from shahar.services.dead_letters import DeadLetters
 from shahar.services.deliveries import Contexts, Deliveries, Sender
-from shahar.services.lanes import Item, Key, Lane
+from shahar.services.lanes import TOGETHER, Item, Key, Lane, notification_id
+from shahar.services.ledger import Asked, owner_of, tally_of
 from shahar.services.owners import Owner, Owners, Rights, everybody
 from shahar.services.periods import Periods
 from shahar.services.runner import Entry, Settled
 from shahar.services.subscription_rows import KIND, STATE
 from shahar.store import journal
 from shahar.store.db import Database
+from shahar.values.bounds import PAGE_LIMIT
 from shahar.values.errors import ShaharError
 from shahar.values.instants import Instant
 
@@ -57,6 +60,7 @@ __all__ = ["KIND", "STATE", "Subscriptions"]
 FRESH_S: Final = 1.0
 TALLIES_A_SAVE: Final = 200
 READ_ROWS: Final = 256
+PAGES_MAX: Final = 10
 
 Imply = Callable[[str, Source, Instant], Awaitable[str]]
 """Gives the one address of a tenant's @context (services/contexts.Contexts.imply)."""
@@ -64,7 +68,7 @@ Imply = Callable[[str, Source, Instant], Awaitable[str]]
 log = structlog.get_logger(__name__)
 
 
-class Subscriptions:
+class Subscriptions(Asked):
     """The service: create, get, list, update, delete; and the runner's consumer that matches and delivers.
 
     `context` compiles an @context (services/contexts), `now()` is the clock of expiry, throttling and notifiedAt,
@@ -73,96 +77,47 @@ class Subscriptions:
     """
 
     name = "subscriptions"
+    parse = staticmethod(model.parse)
+    patched = staticmethod(model.patched)
 
     def __init__(
         self, db: Database, broker: Broker, send: Sender, context: Contexts, now: Callable[[], Instant],
         imply: Imply | None = None, rights: Rights = everybody,
     ) -> None:  # fmt: skip
-        self._db = db
-        self._context = context
+        Asked.__init__(self, db, rows.LEDGER, context)
+        self._broker = broker
         self._imply = imply
         self._now = now
         self._lanes: dict[Key, Lane] = {}
         self._index = model.Index()
         self._out = Deliveries(send, context, broker.linked, now)
-        self._periods = Periods(broker, self._out, now)
+        self._periods = Periods(self._out, now, self._tell_all)
         self._owners = Owners(rights, self._judge_again)
         self.dead_letters = DeadLetters(db, self._out, self._lanes)
         self._evaluating = asyncio.Lock()
         self._busy: set[Lane] = set()
-        self._seen = 0
-        self._creating = 0
-        self._until = 0
         self._catching: asyncio.Task[None] | None = None
 
-    # -- what callers ask for -----------------------------------------------------------------------------------
+    def lanes(self) -> Mapping[Key, Lane]:
+        """Those that are being told."""
+        return self._lanes
 
-    async def create(self, tenant: str, body: Any, context: Context, at: Instant, by: Actor = HOUSE) -> str:
-        """Keep a new subscription of `by`; its id. Raises Invalid, Exists, TooMany, ContextUnavailable."""
-        record = model.parse(body, context, at, new_id=f"urn:ngsi-ld:Subscription:{uuid4()}") | {"by": by.id}
-        await self._name(tenant, record, at)
-        self._creating += 1
-        try:
-            seq = await self._db.write(lambda tx: rows.create(tx, tenant, record, at))
-            self._until = max(self._until, seq)
-        finally:
-            self._creating -= 1
-        identifier: str = record["id"]
-        return identifier
-
-    async def get(self, tenant: str, subscription_id: str) -> tuple[Record, Tally]:
-        """A subscription and what became of its notifications; NotFound."""
-        record, tally = await self._db.read(lambda tx: rows.held(tx, tenant, subscription_id))
-        return record, self._tally(tenant, subscription_id, tally)
-
-    async def page(self, tenant: str, limit: int, offset: int = 0) -> tuple[list[tuple[Record, Tally]], int]:
-        """Some of a tenant's subscriptions, oldest first, and how many there are."""
-        held, total = await self._db.read(lambda tx: rows.page(tx, tenant, limit, offset))
-        return [(record, self._tally(tenant, record["id"], tally)) for record, tally in held], total
-
-    async def update(
-        self, tenant: str, subscription_id: str, fragment: Any, context: Context, at: Instant,
-        check: Callable[[Record], None] | None = None, by: Actor = HOUSE,
-    ) -> None:  # fmt: skip
-        """Change members; the subscription is then of `by`. `check` may refuse the outcome (rights). Raises Invalid,
-        NotFound, ContextUnavailable."""
-        record, _ = await self.get(tenant, subscription_id)
-        new = model.patched(record, fragment, context, at)
-        await self._name(tenant, new, at)
-        noted = {"by": by.id, "implied": new["implied"]}
-
-        def changed(held: Record) -> Record:
-            new = model.patched(held, fragment, context, at) | noted
-            if check is not None:
-                check(new)
-            return new
-
-        await self._db.write(lambda tx: rows.update(tx, tenant, subscription_id, changed, at))
-
-    async def _name(self, tenant: str, record: Record, at: Instant) -> None:
-        """See that the @context is at hand, and note the one address that notifications name it by (5.13.1)."""
+    async def ready(self, tenant: str, record: Record, at: Instant) -> Record:
+        """See that the @context is at hand, and find the one address that notifications name it by (5.13.1)."""
+        await Asked.ready(self, tenant, record, at)
         source = record["context"]
-        await self._context(source, at, tenant)
         json_ld = record["body"]["notification"]["endpoint"].get("accept") == LD_JSON
         named = self._imply is None or json_ld or not source or isinstance(source, str)
-        record["implied"] = "" if named or self._imply is None else await self._imply(tenant, source, at)
-
-    async def delete(self, tenant: str, subscription_id: str, at: Instant) -> None:
-        """Forget a subscription and what waits for it; NotFound."""
-        await self._db.write(lambda tx: rows.delete(tx, tenant, subscription_id, at))
-
-    def _tally(self, tenant: str, subscription_id: str, kept: Tally) -> Tally:
-        lane = self._lanes.get((tenant, subscription_id))
-        return lane.tally if lane is not None else kept
+        return {"implied": "" if named or self._imply is None else await self._imply(tenant, source, at)}
 
     # -- running ------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Take up every subscription where it was left."""
         self._out.stopping = False
-        place, kept = await self._db.read(lambda tx: rows.load(tx, self.name))
+        place, kept = await self._db.read(lambda tx: rows.LEDGER.load(tx, self.name))
         self._seen = place
-        await self._owners.learn(_owner(tenant, record) for tenant, record, _ in kept)
+        await self._owners.learn(owner_of(tenant, record) for tenant, record, _ in kept)
         for tenant, record, state in kept:
             lane = self._put(tenant, record, state)
             if lane is not None and state is not None and state["place"] is not None and lane.runs:
@@ -181,13 +136,7 @@ class Subscriptions:
             await asyncio.gather(self._catching, return_exceptions=True)
             self._catching = None
         for lane in self._lanes.values():
-            if lane.timer is not None:
-                lane.timer.cancel()
-                lane.timer = None
-
-    def wants(self) -> bool:
-        """Whether there is, or is about to be, a subscription."""
-        return bool(self._lanes) or self._creating > 0 or self._until > self._seen
+            lane.unset()
 
     def waiting(self) -> int:
         """Changes that wait in memory, over all subscriptions."""
@@ -196,9 +145,9 @@ class Subscriptions:
     async def take(self, entries: Sequence[Entry]) -> None:
         """Put what the entries tell into the queues of those whom it concerns."""
         changed = {(entry.tenant, entry.key) for entry in entries if entry.kind == f"{KIND}.put"}
-        kept = await self._db.read(lambda tx: rows.some(tx, changed)) if changed else {}
+        kept = await self._db.read(lambda tx: rows.LEDGER.some(tx, changed)) if changed else {}
         await self._owners.review(entries)
-        await self._owners.learn(_owner(tenant, record) for (tenant, _), (record, _) in kept.items())
+        await self._owners.learn(owner_of(tenant, record) for (tenant, _), (record, _) in kept.items())
         for lane in list(self._out.behind):
             if lane.read >= entries[0].seq - 1:
                 lane.goes_on(lane.read, live=True)
@@ -338,6 +287,33 @@ class Subscriptions:
                 lane.goes_on(first - 1, live=False)
                 self._out.dirty[lane.key] = lane
 
+    # -- periodic subscriptions ---------------------------------------------------------------------------------
+
+    async def _tell_all(self, lane: Lane, due: Instant) -> None:
+        """Tell every entity that matches and that the owner may read."""
+        now = self._now()
+        docs = await self._matching(lane)
+        for start in range(0, len(docs), TOGETHER):
+            shown = [Seen(doc, [], now) for doc in docs[start : start + TOGETHER]]
+            self._out.left(lane, now)
+            await self._out.post(lane, shown, notification_id(lane, f"at:{due // 1_000}:{start}"), now)
+            self._out.succeeded(lane, now)
+
+    async def _matching(self, lane: Lane) -> list[Doc]:
+        found: dict[str, Doc] = {}
+        sub, types = lane.sub, model.readable(lane.reads)
+        asked = sub.q if sub.q is None or types is None else linking.within(sub.q, types)
+        for selector in sub.selectors or (q.Query(),):
+            query = q.Query(selector.ids, selector.id_pattern, selector.types, (), asked, sub.scope, sub.geo)
+            offset = 0
+            while True:
+                page = await self._broker.find(lane.tenant, query, limit=PAGE_LIMIT, offset=offset)
+                found.update((doc["id"], doc) for doc in page.docs if lane.may_show(doc["type"]))
+                offset += PAGE_LIMIT
+                if len(page.docs) < PAGE_LIMIT or offset > PAGE_LIMIT * PAGES_MAX:
+                    break
+        return list(found.values())
+
     # -- the set of subscriptions ---------------------------------------------------------------------------------
 
     def _put(self, tenant: str, record: Record, state: dict[str, Any] | None) -> Lane | None:
@@ -351,9 +327,9 @@ class Subscriptions:
         if lane is None:
             lane = self._lanes[tenant, sub.id] = Lane(tenant, sub, record["since"], record["since"])
             if state is not None:
-                lane.tally, lane.stored = rows.tally_of(state), state
-        lane.sub, lane.owner = sub, _owner(tenant, record)[0]
-        lane.reads = self._owners.reads(_owner(tenant, record))
+                lane.tally, lane.stored = tally_of(state), state
+        lane.sub, lane.owner = sub, owner_of(tenant, record)[0]
+        lane.reads = self._owners.reads(owner_of(tenant, record))
         lane.tally.withheld = not lane.reads and lane.reads is not None
         self._resume(lane, record["since"])
         self._set(lane)
@@ -369,7 +345,7 @@ class Subscriptions:
             self._out.clear(lane)
             self._out.behind.discard(lane)
             lane.goes_on(lane.read, live=True)
-        if lane.runs and lane.sub.every_s and lane.timer is None:
+        if lane.runs:
             self._periods.begin(lane)
 
     def _judge_again(self, owner: Owner) -> None:
@@ -387,9 +363,7 @@ class Subscriptions:
         """After a change: try at once, but nothing from before it ran again."""
         lane.failures, lane.not_before = 0, 0.0
         lane.refusals.clear()
-        if lane.timer is not None:
-            lane.timer.cancel()
-            lane.timer = None
+        lane.unset()
         if since > lane.since:
             lane.since = since
             lane.goes_on(max(lane.read, since), live=lane.live)
@@ -405,10 +379,4 @@ class Subscriptions:
             self._out.clear(lane)
             self._out.behind.discard(lane)
             self._out.dirty.pop(key, None)
-            if lane.timer is not None:
-                lane.timer.cancel()
-
-
-def _owner(tenant: str, record: Record) -> Owner:
-    """Whose rights count for a subscription; the house's own where nobody is noted."""
-    return record.get("by", HOUSE.id), tenant
+            lane.unset()
