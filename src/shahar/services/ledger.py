@@ -152,10 +152,14 @@ class Asked:
         await self._context(record["context"], at, tenant)
         return {}
 
-    async def create(self, tenant: str, body: Any, context: Context, at: Instant, by: Actor = HOUSE) -> str:
-        """Keep a new subscription of `by`; its id. Raises Invalid, Exists, TooMany, ContextUnavailable."""
+    async def create(
+        self, tenant: str, body: Any, context: Context, at: Instant, by: Actor = HOUSE,
+        origin: Mapping[str, Any] | None = None,
+    ) -> str:  # fmt: skip
+        """Keep a new subscription of `by`; its id. `origin`: what is noted of how it came. Raises Invalid, Exists,
+        TooMany, ContextUnavailable."""
         record = type(self).parse(body, context, at, new_id=f"urn:ngsi-ld:Subscription:{uuid4()}")
-        record |= {"by": by.id} | await self.ready(tenant, record, at)
+        record |= {"by": by.id, **(origin or {})} | await self.ready(tenant, record, at)
         self._creating += 1
         try:
             seq = await self._db.write(lambda tx: self._ledger.create(tx, tenant, record, at), long=self.long)

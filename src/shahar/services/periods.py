@@ -29,7 +29,7 @@ class Periods:
 
     def begin(self, lane: Lane) -> None:
         """Let a lane's periods run from now, or from its last notification; nothing when it has none or they run."""
-        if not lane.sub.every_s or lane.timer is not None:
+        if not lane.sub.every_s or lane.clock is not None:
             return
         now = self._now()
         last = lane.tally.last_notification
@@ -40,7 +40,7 @@ class Periods:
 
     def _look(self, lane: Lane) -> None:
         """Tell when it is time; look again then, or after a while, since the clock may run at a speed of its own."""
-        lane.timer = None
+        lane.clock = None
         now = self._now()
         if lane.dropped or self._out.stopping or not lane.sub.every_s or not lane.runs or not lane.sub.live(now):
             return
@@ -52,7 +52,7 @@ class Periods:
                 lane.telling = True
                 self._out.spawn(self._fenced(lane, due))
         wait_s = min(max((lane.due - now) / SECOND, 0.001), LOOK_AGAIN_S)
-        lane.timer = loop.call_later(wait_s, self._look, lane)
+        lane.clock = loop.call_later(wait_s, self._look, lane)
 
     async def _fenced(self, lane: Lane, due: Instant) -> None:
         now = self._now()

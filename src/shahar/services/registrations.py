@@ -120,6 +120,12 @@ class Registrations:
         """Every registration of a tenant that has not expired."""
         return [one for one in self._of.get(tenant, ()) if one.live(at)]
 
+    def one(self, tenant: str, registration_id: str, at: Instant) -> Registration | None:
+        """A living registration, from memory."""
+        held = self._of.get(tenant)
+        found = None if held is None else held.get(registration_id)
+        return found if found is not None and found.live(at) else None
+
     def parts(self, tenant: str, ask: Ask, at: Instant) -> Parts:
         """Who takes part in a request, each with its share (model/registration)."""
         held = self._of.get(tenant)

@@ -18,7 +18,7 @@ from shahar.model import subscription as model
 from shahar.model.entity import Doc
 from shahar.model.query import Follow
 from shahar.model.subscription import Record
-from shahar.services import dead_letters, previous
+from shahar.services import dead_letters, notified, previous
 from shahar.services.deliveries import Letter
 from shahar.services.lanes import Key, Lane
 from shahar.services.ledger import Ledger
@@ -43,6 +43,9 @@ def evaluate(tx: Tx, picked: list[tuple[Entry, list[Lane]]]) -> list[tuple[bytes
         if key not in present:
             located = entities.locate(tx, number, entry.key)
             present[key] = located[1] if located else None
+        if entry.kind == notified.KIND:
+            found.append(_told(tx, number, entry, present[key], lanes[0]))
+            continue
         doc = model.laid_over(entry, present[key])
         judged = model.before(entry, doc) if entry.kind == "entity.deleted" else doc
         held = [
@@ -52,6 +55,16 @@ def evaluate(tx: Tx, picked: list[tuple[Entry, list[Lane]]]) -> list[tuple[bytes
         payload = orjson.dumps([shown.doc, shown.gone, shown.at, shown.deleted, shown.was]) if any(held) else b""
         found.append((payload, held))
     return found
+
+
+def _told(tx: Tx, number: int, entry: Entry, present: Doc | None, lane: Lane) -> tuple[bytes, list[bool]]:
+    """The same of what a source has told, which concerns one lane."""
+    what = entry.what
+    doc = notified.laid_over(what, present, lane, entry.at)
+    judged = None if what["deleted"] or what["filtered"] else doc
+    if not lane.may_show(doc["type"]) or not model.holds(lane.sub, judged, _follow(tx, number, lane)):
+        return b"", [False]
+    return orjson.dumps([doc, what["gone"], entry.at, what["deleted"], what["was"]]), [True]
 
 
 def _follow(tx: Tx, tenant: int, lane: Lane) -> Follow:

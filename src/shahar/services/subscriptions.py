@@ -39,10 +39,12 @@ from shahar.model import subscription as model
 from shahar.model.context import Source
 from shahar.model.entity import Doc
 from shahar.model.subscription import LD_JSON, Record, Seen
+from shahar.services import notified
 from shahar.services import subscription_rows as rows
 from shahar.services.broker import Broker
 from shahar.services.dead_letters import DeadLetters
 from shahar.services.deliveries import Contexts, Deliveries, Sender
+from shahar.services.forwarded import Forwarding
 from shahar.services.lanes import TOGETHER, Item, Key, Lane, notification_id
 from shahar.services.ledger import Asked, owner_of, tally_of
 from shahar.services.owners import Owner, Owners, Rights, everybody
@@ -72,7 +74,8 @@ class Subscriptions(Asked):
     """The service: create, get, list, update, delete; and the runner's consumer that matches and delivers.
 
     `context` compiles an @context (services/contexts), `now()` is the clock of expiry, throttling and notifiedAt,
-    `imply` gives the one address by which a context of many is named, `rights` says what an owner may read.
+    `imply` gives the one address by which a context of many is named, `rights` says what an owner may read,
+    `forwarding` subscribes at sources.
     `start` before the runner's start, `stop` before the runner's stop.
     """
 
@@ -82,11 +85,12 @@ class Subscriptions(Asked):
 
     def __init__(
         self, db: Database, broker: Broker, send: Sender, context: Contexts, now: Callable[[], Instant],
-        imply: Imply | None = None, rights: Rights = everybody,
+        imply: Imply | None = None, rights: Rights = everybody, forwarding: Forwarding | None = None,
     ) -> None:  # fmt: skip
         Asked.__init__(self, db, rows.LEDGER, context)
         self._broker = broker
         self._imply = imply
+        self._forwarding = forwarding
         self._now = now
         self._lanes: dict[Key, Lane] = {}
         self._index = model.Index()
@@ -126,9 +130,13 @@ class Subscriptions(Asked):
                 self._out.behind.add(lane)
                 self._busy.add(lane)
         self._catching = asyncio.create_task(self._catch_up())
+        if self._forwarding is not None:
+            await self._forwarding.start(self._lanes)
 
     async def stop(self) -> None:
         """Send nothing more and give back what is under way; within two seconds. The runner's stop saves the places."""
+        if self._forwarding is not None:
+            await self._forwarding.stop()
         await self._out.stop()
         self._owners.stop()
         if self._catching is not None:
@@ -158,6 +166,8 @@ class Subscriptions(Asked):
                 lanes = [lane for lane in self._touched(entry, self._index) if lane.live]
                 if lanes:
                     picked.append((entry, lanes))
+            elif entry.kind == notified.KIND:
+                picked += [(entry, [lane]) for lane in self._told_to(entry) if lane.live]
             elif entry.kind == f"{KIND}.put" and (entry.tenant, entry.key) in kept:
                 self._put(entry.tenant, *kept[entry.tenant, entry.key])
             elif entry.kind in (f"{KIND}.put", f"{KIND}.dropped"):
@@ -165,6 +175,8 @@ class Subscriptions(Asked):
             if number % 64 == 63:
                 await asyncio.sleep(0)
         fed = await self._queue(picked, live=True)
+        if self._forwarding is not None:
+            self._forwarding.hear(entries)
         self._seen = entries[-1].seq
         for lane in fed:
             self._out.pump(lane)
@@ -214,6 +226,12 @@ class Subscriptions(Asked):
         lanes = (self._lanes[entry.tenant, sub.id] for sub in touched if sub.live(now))
         return [lane for lane in lanes if lane.may_show(entry.what["types"])]
 
+    def _told_to(self, entry: Entry) -> list[Lane]:
+        """The lane of the subscription that a source tells about, while it is to be told."""
+        lane = self._lanes.get((entry.tenant, entry.what["subscription"]))
+        right = lane is not None and lane.runs and lane.sub.live(self._now()) and lane.may_show(entry.what["types"])
+        return [lane] if lane is not None and right else []
+
     async def _queue(self, picked: list[tuple[Entry, list[Lane]]], *, live: bool) -> set[Lane]:
         """Evaluate and queue; the lanes that were fed. A lane whose turn changed reads again for itself."""
         fed: set[Lane] = set()
@@ -262,13 +280,18 @@ class Subscriptions(Asked):
         self._count_lost(group, entries[0].seq)
         index = model.Index()
         for lane in group:
-            index.put(lane.tenant, lane.sub)
+            if not lane.sub.every_s:
+                index.put(lane.tenant, lane.sub)
         picked = []
         for entry in entries:
             if entry.kind.startswith("entity."):
                 lanes = [lane for lane in self._touched(entry, index) if entry.seq > lane.read]
-                if lanes:
-                    picked.append((entry, lanes))
+            elif entry.kind == notified.KIND:
+                lanes = [lane for lane in self._told_to(entry) if lane in group and entry.seq > lane.read]
+            else:
+                continue
+            if lanes:
+                picked.append((entry, lanes))
         turns = {lane: lane.turn for lane in group}
         fed = await self._queue(picked, live=False)
         for lane, turn in turns.items():
@@ -328,6 +351,8 @@ class Subscriptions(Asked):
             lane = self._lanes[tenant, sub.id] = Lane(tenant, sub, record["since"], record["since"])
             if state is not None:
                 lane.tally, lane.stored = tally_of(state), state
+        if sub.every_s and not lane.sub.every_s:  # what changed before is not for its periods
+            self._out.clear(lane)
         lane.sub, lane.owner = sub, owner_of(tenant, record)[0]
         lane.reads = self._owners.reads(owner_of(tenant, record))
         lane.tally.withheld = not lane.reads and lane.reads is not None
@@ -337,11 +362,12 @@ class Subscriptions(Asked):
         return lane
 
     def _set(self, lane: Lane) -> None:
-        """Let a lane be found or not, as it runs or not."""
+        """Let a lane be found or not, as it runs or not; one that is periodic is told by sources alone in between."""
         if lane.runs and not lane.sub.every_s:
             self._index.put(lane.tenant, lane.sub)
         else:
             self._index.drop(lane.tenant, lane.sub.id)
+        if not lane.runs:
             self._out.clear(lane)
             self._out.behind.discard(lane)
             lane.goes_on(lane.read, live=True)

@@ -205,6 +205,20 @@ DEAD_LETTER_BYTES: Final = _notice(
 )
 NOTIFICATION_S: Final = _notice("notification_s", 10, "s", "it is tried again later", "for an endpoint to answer")
 
+FORWARDED_SOURCES: Final = _notice(
+    "forwarded_sources", 100, "sources", "the others are not subscribed to, and the log says so",
+    "that one subscription is forwarded to",
+)  # fmt: skip
+FORWARDED: Final = _notice(
+    "forwarded", 20_000, "per tenant", "no more are forwarded, and the log says so", "subscriptions of ours at sources"
+)
+NOTIFIED_BYTES: Final = _notice(
+    "notified_bytes", 8 * MIB, "bytes", TooLarge, "one notification from a source; it is parsed in memory"
+)
+NOTIFIED_ENTITIES: Final = _notice(
+    "notified_entities", 1_000, "entities", TooLarge, "in one notification from a source; each is a row of the journal"
+)
+
 _source = _Part("Registrations")
 REGISTRATIONS: Final = _source(
     "registrations", 10_000, "per tenant", TooMany, "each request is held against the registrations of its types"
@@ -299,6 +313,10 @@ RATE_DEVICE: Final = _rate(
 BURST_DEVICE: Final = _rate(
     "burst_device", 200, "requests", TooFast, "at once; a device that was away sends what it kept"
 )
+RATE_NOTIFIED: Final = _rate(
+    "rate_notified", 200, "requests/s", TooFast, "notifications of one subscription at a source; it sends them again"
+)
+BURST_NOTIFIED: Final = _rate("burst_notified", 1_000, "requests", TooFast, "at once")
 RATE_ATTEMPTS: Final = _rate("rate_attempts", 10, "tries/min", TooFast, "credentials that were wrong, of one address")
 BURST_ATTEMPTS: Final = _rate("burst_attempts", 20, "tries", TooFast, "at once")
 RATES: Final = _rate(

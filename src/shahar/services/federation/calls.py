@@ -77,11 +77,12 @@ class Call:
 @dataclass(frozen=True, slots=True)
 class Reply:
     """A source's answer to an operation that it did, wholly or partly. `context`: the @context that the answer names,
-    None: that of the call."""
+    None: that of the call; `location`: where what it made stands, if it says so."""
 
     kind: Literal["done", "created", "partly"]
     document: Any = None
     context: Source = None
+    location: str = ""
 
 
 class Port(Protocol):

@@ -50,6 +50,8 @@ class Question:
     entity_id: str = ""
     filters: tuple[tuple[str, str], ...] = ()
     csf: q.Node | None = None
+    without: str = ""
+    """A registration that is not asked: what it has is known."""
     past: bool = False
     """Whether evolutions are asked for: what comes back are documents whose attributes are series (model/pasts)."""
 
@@ -108,7 +110,7 @@ def _chosen(federation: Federation, question: Question, origin: Origin) -> list[
         chosen += [
             (operation, share)
             for share in asked
-            if share.registration.id not in served and _is_like(share.registration, question.csf)
+            if share.registration.id not in served | {question.without} and _is_like(share.registration, question.csf)
         ]
         served |= {share.registration.id for share in asked}
     return chosen
