@@ -20,6 +20,8 @@ from shahar.values.instants import Instant
 RULE: Final = "ETSI GS CIM 009 clause 5.3.1"
 _PREVIOUS: Final = {"previous" + member[0].upper() + member[1:]: member for member in VALUE_MEMBER.values()}
 
+_NO_ATTRIBUTES: Final = frozenset({"id", "@id", "type", "@type", "scope", "createdAt", "modifiedAt", "expiresAt"})
+
 
 def entities_of(document: Any) -> list[dict[str, Any]]:
     """The entities in a notification's data, not read yet; Invalid, TooLarge."""
@@ -40,7 +42,10 @@ def seen_in(body: dict[str, Any], context: Context, at: Instant) -> Seen:
     dead: dict[str, list[dict[str, Any]]] = {}
     before: dict[str, list[dict[str, Any]]] = {}
     for name, value in body.items():
-        if name == "deletedAt":
+        if name == "deletedAt" or (name == "scope" and value == NULL):
+            continue
+        if name in _NO_ATTRIBUTES:
+            living[name] = value
             continue
         told, gone, was = _sorted_out(value)
         if told is not None:

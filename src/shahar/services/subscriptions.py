@@ -16,6 +16,8 @@ Promises
   it goes on with the oldest row, and `changesLost` in the subscription's notification member says how many rows went.
 - A pause or an expiry drops what waits (5.2.12: shall not be delivered); a subscription that runs again begins at the
   change that made it run. Other updates keep what waits and send it as the subscription now says.
+- What sources tell about a subscription of ours there (services/notified) stands in the journal too, and goes the same
+  way.
 - A subscription tells what its owner may read now (services/owners): what was taken away is not told from the moment
   in which the journal's row of it is read, and what waits of it is dropped. One whose owner may read nothing is paused.
 What is promised of order, failing endpoints, memory and throttling stands in services/deliveries, of periodic
@@ -149,6 +151,10 @@ class Subscriptions(Asked):
     def waiting(self) -> int:
         """Changes that wait in memory, over all subscriptions."""
         return sum(len(lane.waiting) for lane in self._busy)
+
+    def forwarded(self) -> dict[str, int]:
+        """How many subscriptions of ours at sources are in which state."""
+        return {} if self._forwarding is None else self._forwarding.states()
 
     async def take(self, entries: Sequence[Entry]) -> None:
         """Put what the entries tell into the queues of those whom it concerns."""

@@ -23,6 +23,7 @@ from shahar.model.context import Context
 from shahar.model.entity import Doc
 from shahar.model.federation import merged, supplemented
 from shahar.model.registration import Ask
+from shahar.model.registration.forwarding import SPLIT
 from shahar.model.render import View
 from shahar.services.broker import Page
 from shahar.services.federation import Federation
@@ -33,7 +34,6 @@ from shahar.web import problem
 from shahar.web.exchange import Params, Request, Response
 from shahar.web.ngsild.distribution import origin_of, warnings
 
-SPLIT: Final = True
 """Whether entities are taken to be split between sources when a question does not say (5.7.2.3)."""
 IDS_AT_ONCE: Final = 500
 _FORWARDED: Final = ("q", "scopeQ", "georel", "geometry", "coordinates", "geoproperty")

@@ -370,10 +370,10 @@ def _letters() -> list[Operation]:
                   fails=(NotFound,)),
         Operation("DELETE", one, "dropDeadLetter", "Drop one of them", tag, DONE, ("tenant",), fails=(NotFound,)),
         Operation("GET", "/api/forwarded", "listForwarded", "How it stands with our subscriptions at sources", tag,
-                  {200: Answer("DeadLetters", (JSON,))}, ("tenant", "after", "limit:acts")),
+                  {200: Answer("Forwarded", (JSON,))}, ("tenant", "after", "limit:acts")),
         Operation("POST", "/ngsi-ld/notifications/{id}/{token}", "takeNotification",
                   "Take a notification of a source, which was given the address", tag, {200: Answer()}, (),
-                  Body("Message", _TOLD), (NotFound,), _LINKED, public=True),
+                  Body("Notification", _TOLD), (NotFound,), _LINKED, public=True),
     ]  # fmt: skip
 
 
