@@ -185,9 +185,11 @@ async def house(
         stack.push_async_callback(followers.stop)
         stack.push_async_callback(subscriptions.stop)
         stack.push_async_callback(transience.stop)
+        told = Notified(db, federation, contexts.get, subscriptions.lanes())
+        stack.push_async_callback(told.stop)
         consumer, counts = await _mqtt(settings, devices, scene.now, stack)
-        told = {**scene.city.settings, "mqtt_port": settings.mqtt_port}
-        picture = Picture(replace(scene.city, settings=told), catalogue, broker, runner, scene.pace)
+        shown = {**scene.city.settings, "mqtt_port": settings.mqtt_port}
+        picture = Picture(replace(scene.city, settings=shown), catalogue, broker, runner, scene.pace)
         parts = Parts(
             scene.now,
             wall,
@@ -204,7 +206,7 @@ async def house(
             Batches(beside),
             federation,
             forwarding,
-            Notified(db, federation, contexts.get, subscriptions.lanes()),
+            told,
         )
         figures.register(registry, db, devices, runner, subscriptions, counts)
         yield parts, db, consumer

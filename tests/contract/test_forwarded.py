@@ -136,7 +136,7 @@ def cities(running: dict[str, City]) -> Iterator[dict[str, City]]:
             for one in city.call("GET", f"{ROOT}/{kind}?limit=100&{'type=Meter' if kind[0] == 'c' else ''}").json():
                 city.call("DELETE", f"{ROOT}/{kind}/{one['id']}")
     for city in running.values():
-        until(partial(is_empty, city), 20.0, "something is left")
+        until(partial(is_empty, city), 20.0, f"left: {forwarded(city)}")
         city.call("DELETE", f"{ROOT}/entities?type=Meter&local=true")
 
 

@@ -45,7 +45,7 @@ from shahar.services.forwarded_rows import Forwarded
 from shahar.services.lanes import Key
 from shahar.services.runner import Entry
 from shahar.store.db import Database
-from shahar.values.bounds import FORWARDED, FORWARDED_SOURCES
+from shahar.values.bounds import FORWARDED, FORWARDED_SOURCES, ID_CHARS
 from shahar.values.errors import CallerFault, Exists, NotFound, PeerLooped, ShaharError, TooMany
 from shahar.values.instants import SECOND, Instant
 
@@ -65,7 +65,7 @@ log = structlog.get_logger(__name__)
 
 
 class Forwarding:
-    """The service. `address`: where sources reach us, empty where they cannot; `start` after the subscriptions are
+    """The service. `address`: where sources reach us, empty where they cannot; `start` when the subscriptions are
     known, `stop` before the store closes."""
 
     def __init__(
@@ -131,7 +131,6 @@ class Forwarding:
         """Ask sources nothing more."""
         self._stopping = True
         tasks = [*self._tasks, *(one.task for one in self._all.values() if one.task is not None)]
-        tasks += [task for one in self._all.values() for task in one.told.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -144,11 +143,15 @@ class Forwarding:
             if kind == subscription_rows.KIND:
                 key = (entry.tenant, entry.key)
                 (self._subscriptions.add if what == "put" else self._subscriptions.discard)(key)
-                self._changed[key] = None
-                self._heard.set()
+                self.look_at(key)
             elif kind == registrations.KIND:
                 self._stirred.add(entry.tenant)
                 self._heard.set()
+
+    def look_at(self, key: Key) -> None:
+        """See soon whether sources have what they are to have of one subscription."""
+        self._changed[key] = None
+        self._heard.set()
 
     def _spawn(self, work: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
@@ -164,8 +167,7 @@ class Forwarding:
             for one in list(self._all.values()):
                 ends_at = None if one.wanted is None else one.wanted.get("expiresAt")
                 if ends_at is not None and ends_at <= now:
-                    self._changed[one.key] = None
-                    self._heard.set()
+                    self.look_at(one.key)
                 elif one.settled and one.next_s <= clock and model.RETRIEVE in one.source.operations:
                     self._wake(one)
 
@@ -223,7 +225,7 @@ class Forwarding:
                 touched.append(one)
         for registration_id, chosen in picked.items():
             source, wanted = chosen[0][1].registration, model.copied(record or {}, chosen)
-            wanted["terms"] = {} if record is None or model.is_split(record) else record["terms"]
+            wanted |= self._beside(record or {})
             known = held.get(registration_id)
             if known is None:
                 if not self._room(key, held):
@@ -248,8 +250,11 @@ class Forwarding:
             return False
         if one.sent is None or model.UPDATE in source.operations or model.DELETE not in source.operations:
             return True
-        terms = {} if model.is_split(record) else record["terms"]
-        return model.copied(record, chosen) | {"terms": terms} == one.sent
+        return model.copied(record, chosen) | self._beside(record) == one.sent
+
+    def _beside(self, record: Record) -> Record:
+        """What a copy is sent with: the names that its filters use, and where we are to be told."""
+        return {"terms": {} if model.is_split(record) else record["terms"], "address": self._address}
 
     def _chosen(self, tenant: str, record: Record, at: Instant) -> dict[str, list[Chosen]]:
         if subscriptions.status(record, at) == "expired" or model.is_local(record):
@@ -315,6 +320,8 @@ class Forwarding:
         """One step towards what is to be; the seconds to wait before the next, None: it is so."""
         try:
             done = await self._step(one)
+        except NotFound as problem:  # nothing is there now; it may come
+            return await self._fell(one, problem, refused=False)
         except (CallerFault, PeerLooped) as problem:
             return await self._fell(one, problem, refused=True)
         except ShaharError as problem:
@@ -333,7 +340,10 @@ class Forwarding:
     async def _fell(self, one: Forwarded, problem: Exception, *, refused: bool) -> float | None:
         at = self._now()
         if one.wanted is None and (at - one.since > GIVE_UP_S * SECOND or refused):
-            await self._forget(one)
+            try:
+                await self._forget(one)
+            except ShaharError:  # the store fails; it is forgotten later
+                return LONGEST_WAIT_S
             return None
         if not one.failures:
             log.warning(
@@ -366,10 +376,12 @@ class Forwarding:
             reply = await self.federation.carry(replace(call, document=document))
         except Exists:  # it was made, and we went before we noted it, or nobody told us
             one.made = True
-            await self._change(one, wanted)
-            return
-        told = reply.location.rstrip("/").rpartition("/")[2]
-        if told and ":" in told and len(told) <= 1_024:
+            if model.UPDATE in one.source.operations:
+                await self._change(one, wanted)
+                return
+            reply = None
+        told = "" if reply is None else reply.location.rstrip("/").rpartition("/")[2]
+        if told and ":" in told and len(told) <= ID_CHARS:
             one.remote = told
         one.made, one.sent = True, wanted
         await self._save(one)
@@ -427,11 +439,10 @@ class Forwarding:
         return await self.federation.call(operation, rows.share_of(one), Origin(one.tenant, context, at, via))
 
     def _worded(self, one: Forwarded, copy: Record, call: Call) -> tuple[Record, bool]:
-        terms = copy.get("terms", {})
-        body = {name: value for name, value in copy.items() if name != "terms"}
-        uri = f"{self._address}{PATH}/{one.id}/{one.token}"
+        body = {name: value for name, value in copy.items() if name not in ("terms", "address")}
+        uri = f"{copy['address']}{PATH}/{one.id}/{one.token}"
         context, inline = call.terms.context, call.terms.inline is not None
-        document, understood = model.worded(body, terms, one.remote, uri, context, self._now(), inline=inline)
+        document, understood = model.worded(body, copy["terms"], one.remote, uri, context, self._now(), inline=inline)
         return document, understood and not body.get("splitEntities", model.SPLIT)
 
 

@@ -8,7 +8,6 @@ Does not: contact a source.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from secrets import token_urlsafe
@@ -28,7 +27,7 @@ Copy = dict[str, Any]
 @dataclass(slots=True, eq=False)
 class Forwarded:
     """One subscription at a source. `wanted`: what the source is to have (model/registration/forwarding.copied), None:
-    nothing any more; `sent`: what it took last; `told`: the notifications that were taken, or are being."""
+    nothing any more; `sent`: what it took last."""
 
     id: str
     tenant: str
@@ -48,7 +47,6 @@ class Forwarded:
     next_s: float = 0.0
     task: asyncio.Task[None] | None = None
     woken: asyncio.Event = field(default_factory=asyncio.Event)
-    told: OrderedDict[str, asyncio.Task[None]] = field(default_factory=OrderedDict, repr=False)
 
     @property
     def key(self) -> Key:

@@ -142,10 +142,21 @@ class Asked:
         self._seen = 0
         self._creating = 0
         self._until = 0
+        self._forgotten: set[Key] = set()
+        """Deleted, or about to be, and the journal's row of it is not read yet: rows before it make nothing of it."""
 
     def lanes(self) -> Mapping[Key, Lane]:
         """Those that are being told."""
         raise NotImplementedError
+
+    def drop(self, key: Key) -> None:
+        """Tell one nothing more; nothing when it is not being told."""
+        raise NotImplementedError
+
+    def dropped(self, key: Key) -> None:
+        """Read in the journal that one was deleted."""
+        self._forgotten.discard(key)
+        self.drop(key)
 
     async def ready(self, tenant: str, record: Record, at: Instant) -> Record:
         """See that the @context is at hand; what is to be noted with the record besides. Raises ContextUnavailable."""
@@ -198,12 +209,23 @@ class Asked:
         await self._db.write(lambda tx: self._ledger.update(tx, tenant, subscription_id, changed, at), long=self.long)
 
     async def delete(self, tenant: str, subscription_id: str, at: Instant) -> None:
-        """Forget a subscription and what waits for it; NotFound."""
-        await self._db.write(lambda tx: self._ledger.delete(tx, tenant, subscription_id, at))
+        """Forget a subscription and what waits for it; when this returns, nothing more is begun to be sent.
+        NotFound."""
+        key = (tenant, subscription_id)
+        first = key not in self._forgotten
+        self._forgotten.add(key)
+        try:
+            await self._db.write(lambda tx: self._ledger.delete(tx, tenant, subscription_id, at))
+        except BaseException:
+            if first:
+                self._forgotten.discard(key)
+            raise
+        if key in self._forgotten:  # else the journal has told it already
+            self.drop(key)
 
     def wants(self) -> bool:
         """Whether there is, or is about to be, a subscription."""
-        return bool(self.lanes()) or self._creating > 0 or self._until > self._seen
+        return bool(self.lanes() or self._forgotten) or self._creating > 0 or self._until > self._seen
 
     def _tally(self, tenant: str, subscription_id: str, kept: Tally) -> Tally:
         lane = self.lanes().get((tenant, subscription_id))

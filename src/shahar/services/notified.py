@@ -4,8 +4,8 @@ What comes is written to the journal, a row for each entity, and is told from th
 at least once, by the lanes of services/subscriptions. A source is answered when its rows are durable.
 
 Promises: what a source tells beyond its registration is not looked at; a notification that comes again, by its id, is
-taken once (as long as we run, of the newest `REMEMBERED`); the parts of an entity that are elsewhere are put to it
-where the subscription leaves that open, waited for no longer than `PARTS_S`.
+taken once (as long as we run, of the newest `NOTIFIED_REMEMBERED`); the parts of an entity that are elsewhere are put
+to it where the subscription leaves that open, waited for no longer than `PARTS_S`.
 Does not: hold filters or rights against what comes (that is done when it is told); know who may tell (services/
 forwarded does).
 Source: ETSI GS CIM 009 V1.9.1 clauses 5.8.6, 4.3.6.1, 4.5.5.
@@ -14,6 +14,7 @@ Source: ETSI GS CIM 009 V1.9.1 clauses 5.8.6, 4.3.6.1, 4.5.5.
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -34,11 +35,11 @@ from shahar.services.forwarded_rows import Forwarded
 from shahar.services.lanes import Key, Lane
 from shahar.store import journal, tenants
 from shahar.store.db import Database, Tx
+from shahar.values.bounds import ID_CHARS, NOTIFIED_REMEMBERED
 from shahar.values.errors import Invalid, NotFound, ShaharError
 from shahar.values.instants import Instant
 
 KIND: Final = "notification.received"
-REMEMBERED: Final = 256
 PARTS_S: Final = 1.0
 
 log = structlog.get_logger(__name__)
@@ -52,26 +53,37 @@ class Notified:
         self._federation = federation
         self._context = context
         self._lanes = lanes
+        self._told: OrderedDict[tuple[str, str], asyncio.Task[None]] = OrderedDict()
+
+    async def stop(self) -> None:
+        """Give up what is being taken."""
+        for task in self._told.values():
+            task.cancel()
+        await asyncio.gather(*self._told.values(), return_exceptions=True)
+        self._told.clear()
 
     async def take(self, one: Forwarded, document: Any, link: Source, at: Instant) -> None:
         """Take a notification in; it is durable when this returns. `link`: the @context that stood beside it. Raises
         Invalid, TooLarge, ContextUnavailable, NotFound."""
         bodies = entities_of(document)
         told = document.get("id")
-        if not isinstance(told, str) or len(told) > 1_024:
+        if not isinstance(told, str) or len(told) > ID_CHARS:
             await self._taken(one, document, bodies, link, at)
             return
-        task = one.told.get(told)
-        if task is None:
+        key = (one.id, told)
+        if key not in self._told:
             work = self._taken(one, document, bodies, link, at)
-            task = one.told[told] = asyncio.get_running_loop().create_task(work)
-            while len(one.told) > REMEMBERED:
-                one.told.popitem(last=False)
+            self._told[key] = asyncio.get_running_loop().create_task(work)
+            self._forget_oldest()
         try:
-            await asyncio.shield(task)
+            await asyncio.shield(self._told[key])
         except Exception:
-            one.told.pop(told, None)
+            self._told.pop(key, None)
             raise
+
+    def _forget_oldest(self) -> None:
+        while len(self._told) > NOTIFIED_REMEMBERED and next(iter(self._told.values())).done():
+            self._told.popitem(last=False)
 
     async def _taken(
         self, one: Forwarded, document: Any, bodies: Sequence[dict[str, Any]], link: Source, at: Instant

@@ -126,10 +126,12 @@ class RegistrationSubscriptions(Asked):
             key = (entry.tenant, entry.key)
             if entry.kind.startswith(f"{registrations.KIND}."):
                 self._tell(entry)
-            elif entry.kind == f"{KIND}.put" and key in kept:
+            elif entry.kind == f"{KIND}.put" and key in kept and key not in self._forgotten:
                 self._take_up(entry, kept[key][0])
-            elif entry.kind in (f"{KIND}.put", f"{KIND}.dropped"):
-                self._drop(key)
+            elif entry.kind == f"{KIND}.put":
+                self.drop(key)
+            elif entry.kind == f"{KIND}.dropped":
+                self.dropped(key)
         self._seen = entries[-1].seq
 
     def settle(self, seq: int) -> Settled:
@@ -268,7 +270,8 @@ class RegistrationSubscriptions(Asked):
                 self._dirty.add(lane.key)
                 log.info("rights changed", subscription=lane.sub.id, tenant=lane.tenant, withheld=lane.tally.withheld)
 
-    def _drop(self, key: Key) -> None:
+    def drop(self, key: Key) -> None:
+        """Tell one nothing more; nothing when it is not being told."""
         lane = self._lanes.pop(key, None)
         if lane is not None:
             lane.dropped = True

@@ -174,10 +174,14 @@ class Subscriptions(Asked):
                     picked.append((entry, lanes))
             elif entry.kind == notified.KIND:
                 picked += [(entry, [lane]) for lane in self._told_to(entry) if lane.live]
-            elif entry.kind == f"{KIND}.put" and (entry.tenant, entry.key) in kept:
-                self._put(entry.tenant, *kept[entry.tenant, entry.key])
-            elif entry.kind in (f"{KIND}.put", f"{KIND}.dropped"):
-                self._drop((entry.tenant, entry.key))
+            elif entry.kind == f"{KIND}.put":
+                key = (entry.tenant, entry.key)
+                if key in kept and key not in self._forgotten:
+                    self._put(entry.tenant, *kept[key])
+                else:
+                    self.drop(key)
+            elif entry.kind == f"{KIND}.dropped":
+                self.dropped((entry.tenant, entry.key))
             if number % 64 == 63:
                 await asyncio.sleep(0)
         fed = await self._queue(picked, live=True)
@@ -403,9 +407,12 @@ class Subscriptions(Asked):
         if lane.waiting or lane.flying or not lane.live:
             self._busy.add(lane)
 
-    def _drop(self, key: Key) -> None:
+    def drop(self, key: Key) -> None:
+        """Tell one nothing more; nothing when it is not being told."""
         lane = self._lanes.pop(key, None)
         self._index.drop(*key)
+        if self._forwarding is not None:
+            self._forwarding.look_at(key)
         if lane is not None:
             lane.dropped = True
             self._out.clear(lane)

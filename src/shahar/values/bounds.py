@@ -218,6 +218,9 @@ NOTIFIED_BYTES: Final = _notice(
 NOTIFIED_ENTITIES: Final = _notice(
     "notified_entities", 1_000, "entities", TooLarge, "in one notification from a source; each is a row of the journal"
 )
+NOTIFIED_REMEMBERED: Final = _notice(
+    "notified_remembered", 10_000, "ids", "an older one would be told again", "notifications of sources that were taken"
+)
 
 _source = _Part("Registrations")
 REGISTRATIONS: Final = _source(

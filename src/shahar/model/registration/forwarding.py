@@ -37,7 +37,8 @@ Record = dict[str, Any]
 Chosen = tuple[Mapping[str, Any] | None, Share]
 """A selector of a subscription, None where it has none, and a source's share of it."""
 SPLIT: Final = True
-"""Whether parts of one entity may be at different sources, where a subscription does not say."""
+"""Whether parts of one entity may be at different sources, where a subscription or a question does not say (5.2.12,
+5.7.2.3)."""
 CREATE: Final = "createSubscription"
 UPDATE: Final = "updateSubscription"
 DELETE: Final = "deleteSubscription"

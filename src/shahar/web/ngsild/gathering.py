@@ -34,7 +34,6 @@ from shahar.web import problem
 from shahar.web.exchange import Params, Request, Response
 from shahar.web.ngsild.distribution import origin_of, warnings
 
-"""Whether entities are taken to be split between sources when a question does not say (5.7.2.3)."""
 IDS_AT_ONCE: Final = 500
 _FORWARDED: Final = ("q", "scopeQ", "georel", "geometry", "coordinates", "geoproperty")
 
