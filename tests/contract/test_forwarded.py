@@ -350,7 +350,8 @@ def notice(**entity: Any) -> dict[str, Any]:
 def test_forged_notifications_are_refused(cities: dict[str, City], endpoint: Endpoint) -> None:
     a, b = cities["a"], cities["b"]
     register(a, b, "b")
-    subscribe(a, endpoint.uri)
+    ids = ["urn:ngsi-ld:Meter:1", "urn:ngsi-ld:Meter:2"]
+    subscribe(a, endpoint.uri, entities=[{"type": "Meter", "id": ids}])
     settled(a)
     path = address_at(b)
     for forged in (path[:-1], path[:-1] + "~", path.rpartition("/")[0] + "/", "/ngsi-ld/notifications/x/y"):
@@ -358,7 +359,7 @@ def test_forged_notifications_are_refused(cities: dict[str, City], endpoint: End
     for wrong, status in (({}, 400), ({"type": "Notification", "data": 1}, 400), (b"{", 400), (b"x" * 9_000_000, 413)):
         assert a.call("POST", path, wrong, secret="").status == status
     assert a.call("POST", path, notice(id="no address"), secret="").status == 400
-    for beyond in ({"type": "Lamp"}, {"id": "urn:ngsi-ld:Meter:2", "type": ["Lamp"]}):
+    for beyond in ({"type": "Lamp"}, {"id": "urn:ngsi-ld:Meter:2", "type": ["Lamp"]}, {"id": "urn:ngsi-ld:Meter:3"}):
         assert a.call("POST", path, notice(**beyond) | {"id": f"urn:{beyond}"}, secret="").status == 200
     time.sleep(QUIET_S)
     assert not endpoint.got
@@ -425,7 +426,9 @@ def test_sources_that_are_away_delay_nobody_and_restarts_lose_nothing(tmp_path: 
         until(lambda: not forwarded(a), 5.0)
 
 
-def test_what_a_source_has_lost_is_made_again_at_the_latest_after_a_restart(tmp_path: Path, endpoint: Endpoint) -> None:
+def test_after_a_restart_what_a_source_has_lost_is_made_again_and_a_new_address_is_told(
+    tmp_path: Path, endpoint: Endpoint
+) -> None:
     with ExitStack() as stack:
         a, b = (stack.enter_context(City(tmp_path / name, options=OPEN)) for name in "ab")
         register(a, b, "b")
@@ -435,5 +438,26 @@ def test_what_a_source_has_lost_is_made_again_at_the_latest_after_a_restart(tmp_
         a.stop()
         a.start()
         until(lambda: len(there(b)) == 1, 10.0)
+        assert address_at(b).startswith("/ngsi-ld/notifications/")
+        a.stop()
+        a.options = (*OPEN, "--public-url", f"http://localhost:{a.port}")
+        a.start()
+        address = f"http://localhost:{a.port}/"
+        until(lambda: there(b)[0]["notification"]["endpoint"]["uri"].startswith(address), 10.0)
+        tell(b, 1.0)
+        until(lambda: endpoint.values() == [1.0], 10.0)
         with sqlite3.connect(b.folder / "shahar.db") as store:  # nothing of A's stands there but the copy
             assert store.execute("SELECT count(*) FROM record WHERE kind = 'subscription'").fetchone() == (1,)
+
+
+def test_without_an_address_for_sources_nothing_is_made_and_that_is_said_once(
+    tmp_path: Path, endpoint: Endpoint
+) -> None:
+    with City(tmp_path / "a", options=(*OPTIONS, "--host", "0.0.0.0")) as a:
+        register(a, a, "itself")
+        for _ in range(2):
+            subscribe(a, endpoint.uri)
+        until(lambda: "public address" in a.said(), 10.0)
+        time.sleep(QUIET_S)
+        assert forwarded(a) == []
+        assert a.said().count("public address") == 1

@@ -338,7 +338,7 @@ class Forwarding:
         return 0.0
 
     async def _fell(self, one: Forwarded, problem: Exception, *, refused: bool) -> float | None:
-        at = self._now()
+        at, why = self._now(), str(problem)[:600].replace(one.token, "...")[:300]
         if one.wanted is None and (at - one.since > GIVE_UP_S * SECOND or refused):
             try:
                 await self._forget(one)
@@ -350,10 +350,10 @@ class Forwarding:
                 "forwarded subscription fell",
                 subscription=one.subscription,
                 registration=one.source.id,
-                problem=str(problem)[:300],
+                problem=why,
             )
         one.failures += 1
-        one.refused, one.problem = refused, str(problem)[:300]
+        one.refused, one.problem = refused, why
         longest = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(one.failures - 1, 16))
         return (REFUSED_S if refused else longest) * random.uniform(0.5, 1.0)
 

@@ -27,7 +27,7 @@ from shahar.model.federation import merged, supplemented
 from shahar.model.notified import entities_of, seen_in
 from shahar.model.registration import Ask, Registration
 from shahar.model.registration.forwarding import within
-from shahar.model.subscription import Seen
+from shahar.model.subscription import Seen, Subscription, selected
 from shahar.services.deliveries import Contexts
 from shahar.services.federation import Federation, Origin
 from shahar.services.federation.questions import QUERY, Gathered, Question, gather
@@ -167,6 +167,15 @@ def _keep(tx: Tx, tenant: str, texts: Sequence[tuple[str, str]], at: Instant) ->
 
 
 # -- when it is told ---------------------------------------------------------------------------------------------------
+
+
+def concerns(what: Mapping[str, Any], entity_id: str, sub: Subscription) -> bool:
+    """Whether what a source told is of an entity and an attribute that are subscribed to: it may know no better, or
+    not want to."""
+    if not selected(sub, entity_id, what["types"]):
+        return False
+    told = what["doc"]["attrs"].keys() | {row[0] for row in what["gone"]}
+    return what["deleted"] or not sub.watched or not sub.watched.isdisjoint(told)
 
 
 def laid_over(what: Mapping[str, Any], present: Doc | None, lane: Lane, at: Instant) -> Doc:

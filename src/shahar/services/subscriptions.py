@@ -238,9 +238,11 @@ class Subscriptions(Asked):
 
     def _told_to(self, entry: Entry) -> list[Lane]:
         """The lane of the subscription that a source tells about, while it is to be told."""
-        lane = self._lanes.get((entry.tenant, entry.what["subscription"]))
-        right = lane is not None and lane.runs and lane.sub.live(self._now()) and lane.may_show(entry.what["types"])
-        return [lane] if lane is not None and right else []
+        what = entry.what
+        lane = self._lanes.get((entry.tenant, what["subscription"]))
+        if lane is None or not lane.runs or not lane.sub.live(self._now()) or not lane.may_show(what["types"]):
+            return []
+        return [lane] if notified.concerns(what, entry.key, lane.sub) else []
 
     async def _queue(self, picked: list[tuple[Entry, list[Lane]]], *, live: bool) -> set[Lane]:
         """Evaluate and queue; the lanes that were fed. A lane whose turn changed reads again for itself."""
