@@ -294,6 +294,23 @@ def test_circles_end_and_each_change_is_told_once(cities: dict[str, City], endpo
     assert [len(there(city)) for city in (a, b, c)] == [1, 1, 1]
 
 
+def test_among_brokers_that_all_know_each_other_a_change_is_told_once(
+    cities: dict[str, City], endpoint: Endpoint
+) -> None:
+    a, b, c = (cities[name] for name in "abc")
+    for city, others in ((a, "bc"), (b, "c"), (c, "b")):
+        for name in others:
+            register(city, cities[name], name)
+    subscribe(a, endpoint.uri)
+    settled(a, 2)
+    until(lambda: len(there(b)) == len(there(c)) == 2, 10.0)
+    tell(b, 1.0)
+    tell(c, 2.0, name="2")
+    until(lambda: len(endpoint.got) >= 2, 10.0)
+    time.sleep(2 * QUIET_S)
+    assert sorted(endpoint.values()) == [1.0, 2.0]
+
+
 def test_what_went_at_a_source_is_told_as_gone(cities: dict[str, City], endpoint: Endpoint) -> None:
     a, b = cities["a"], cities["b"]
     register(a, b, "b")

@@ -5,7 +5,8 @@ at least once, by the lanes of services/subscriptions. A source is answered when
 
 Promises: what a source tells beyond its registration is not looked at; a notification that comes again, by its id, is
 taken once (as long as we run, of the newest `NOTIFIED_REMEMBERED`); the parts of an entity that are elsewhere are put
-to it where the subscription leaves that open, waited for no longer than `PARTS_S`.
+to it where the subscription leaves that open, waited for no longer than `PARTS_S`; a change that comes by several ways,
+since brokers know each other, is told once.
 Does not: hold filters or rights against what comes (that is done when it is told); know who may tell (services/
 forwarded does).
 Source: ETSI GS CIM 009 V1.9.1 clauses 5.8.6, 4.3.6.1, 4.5.5.
@@ -16,6 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from typing import Any, Final
 
 import orjson
@@ -54,6 +56,8 @@ class Notified:
         self._context = context
         self._lanes = lanes
         self._told: OrderedDict[tuple[str, str], asyncio.Task[None]] = OrderedDict()
+        self._newest: OrderedDict[tuple[Key, str], tuple[str, bytes]] = OrderedDict()
+        """Of a subscription and an entity: by whom it was told last, and what."""
 
     async def stop(self) -> None:
         """Give up what is being taken."""
@@ -93,11 +97,26 @@ class Notified:
         if registration is None or lane is None:
             raise NotFound("nobody waits for notifications here", field="path")
         seen = await self._read(one, registration, document, bodies, link, at)
-        if not one.filtered and len(seen) > 0:
+        seen = [each for each in seen if self._is_new(one, each)]
+        if seen and not one.filtered:
             seen = await self._whole(one, lane, seen, at)
         texts = [(each.doc["id"], _what(one, each)) for each in seen]
         if texts:
             await self._db.write(lambda tx: _keep(tx, one.tenant, texts, at))
+
+    def _is_new(self, one: Forwarded, seen: Seen) -> bool:
+        """Whether nobody else has told the same just before: the instants of a change are its source's."""
+        key = (one.key, seen.doc["id"])
+        text = orjson.dumps([seen.doc, seen.gone, seen.deleted], option=orjson.OPT_SORT_KEYS)
+        mark = blake2b(text, digest_size=16).digest()
+        by, before = self._newest.get(key, ("", b""))
+        if before == mark and by != one.id:
+            return False
+        self._newest[key] = (one.id, mark)
+        self._newest.move_to_end(key)
+        if len(self._newest) > NOTIFIED_REMEMBERED:
+            self._newest.popitem(last=False)
+        return True
 
     async def _read(
         self, one: Forwarded, registration: Registration, document: Any, bodies: Sequence[dict[str, Any]],

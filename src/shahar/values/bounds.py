@@ -212,6 +212,10 @@ FORWARDED_SOURCES: Final = _notice(
 FORWARDED: Final = _notice(
     "forwarded", 20_000, "per tenant", "no more are forwarded, and the log says so", "subscriptions of ours at sources"
 )
+FORWARDED_HOPS: Final = _notice(
+    "forwarded_hops", 4, "brokers", "it is forwarded no further",
+    "that a subscription has passed; among brokers that all know each other its ways are many",
+)  # fmt: skip
 NOTIFIED_BYTES: Final = _notice(
     "notified_bytes", 8 * MIB, "bytes", TooLarge, "one notification from a source; it is parsed in memory"
 )
@@ -219,7 +223,11 @@ NOTIFIED_ENTITIES: Final = _notice(
     "notified_entities", 1_000, "entities", TooLarge, "in one notification from a source; each is a row of the journal"
 )
 NOTIFIED_REMEMBERED: Final = _notice(
-    "notified_remembered", 10_000, "ids", "an older one would be told again", "notifications of sources that were taken"
+    "notified_remembered",
+    10_000,
+    "each",
+    "older ones would be told again",
+    "of notifications taken, and of entities",
 )
 
 _source = _Part("Registrations")

@@ -17,7 +17,7 @@ from shahar.model import subscription as model
 from shahar.model.access import Target
 from shahar.model.subscription import Record
 from shahar.services.federation import via_of
-from shahar.values.bounds import VIA_HOPS
+from shahar.values.bounds import FORWARDED_HOPS
 from shahar.values.errors import PeerLooped
 from shahar.web.exchange import JSON, LD_JSON, Request, Response
 from shahar.web.ngsild.listing import id_of, sys_of, window_of
@@ -108,7 +108,7 @@ def _origin(request: Request, local: bool) -> dict[str, Any]:
     alias = request.parts.identity.alias(request.tenant)
     if alias in sources:
         raise PeerLooped(f"the subscription has passed {alias} before", field="Via", rule="clause 6.3.18")
-    return {"via": passed} if len(sources) < VIA_HOPS else {"local": True}
+    return {"via": passed} if len(sources) < FORWARDED_HOPS else {"local": True}
 
 
 def _guard(request: Request, record: Record) -> None:
