@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(90)
 ROOT: Final = "/ngsi-ld/v1"
 OPTIONS: Final = ("--outbound-allow", "127.0.0.0/8")
 OPEN: Final = (*OPTIONS, "--access", "open")
-QUIET_S: Final = 0.6
+QUIET_S: Final = 0.4
 """After which whatever was to come has come."""
 
 
@@ -326,6 +326,33 @@ def test_what_went_at_a_source_is_told_as_gone(cities: dict[str, City], endpoint
     assert b.call("DELETE", f"{gone}?local=true").status == 204
     until(lambda: len(endpoint.got) == 2, 10.0)
     assert "deletedAt" in endpoint.got[1]["data"][0]
+
+
+def test_names_of_a_context_without_an_address_mean_the_same_there_and_here(
+    cities: dict[str, City], endpoint: Endpoint
+) -> None:
+    a, b = cities["a"], cities["b"]
+    words = {"Meter": "https://words.example/Meter", "level": "https://words.example/level"}
+    linked = {"content-type": "application/ld+json"}
+    source = {
+        "@context": words, "type": "ContextSourceRegistration", "id": "urn:x:r", "endpoint": b.base,
+        "information": [{"entities": [{"type": "Meter"}], "propertyNames": ["level"]}],
+    }  # fmt: skip
+    assert a.call("POST", f"{ROOT}/csourceRegistrations", source, linked).status == 201
+    more: dict[str, Any] = {"@context": words, "q": "level>1", "splitEntities": False}
+    subscribe(a, endpoint.uri, headers=linked, **more)
+    settled(a)
+    [found] = there(b)
+    assert found["entities"] == [{"type": "https://words.example/Meter"}]
+    assert found["watchedAttributes"] == ["https://words.example/level"]
+    for level in (1, 2):
+        body = {"@context": words, "id": "urn:x:m", "type": "Meter", "level": {"type": "Property", "value": level}}
+        assert b.call("POST", f"{ROOT}/entityOperations/upsert", [body], linked).status in (201, 204)
+    until(lambda: bool(endpoint.got), 10.0)
+    time.sleep(QUIET_S)
+    assert endpoint.values() == [2]
+    assert b.call("DELETE", f"{ROOT}/entities/urn:x:m?local=true").status == 204
+    assert a.call("DELETE", f"{ROOT}/csourceRegistrations/urn:x:r").status == 204
 
 
 def test_periods_are_told_by_the_sources(cities: dict[str, City], endpoint: Endpoint) -> None:

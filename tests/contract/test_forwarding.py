@@ -164,6 +164,29 @@ def test_one_that_the_source_has_lost_is_made_anew(tmp_path: Path) -> None:
     story(tmp_path, work)
 
 
+def test_one_whose_address_is_not_known_any_more_is_made_anew(tmp_path: Path) -> None:
+    """It was made before a crash, and its source takes no updates."""
+
+    async def work(city: City, source: Source) -> None:
+        source.answer = lambda _: PeerSilent("it came late")
+        await city.register(operations=["createSubscription"])
+        await city.subscribe()
+        await until(lambda: len(source.asked) > 1)
+        first = source.asked[0].document
+        assert source.asked[1].document == first, "what is tried again is the same"
+        await city.subs.stop()
+        source.answer = lambda call: Exists("it is there") if call.document["id"] == first["id"] else None
+        await city.forwarding.start(city.subs.lanes())
+        await until(lambda: city.states() == ["made"])
+        last = source.asked[-1].document
+        assert last["id"] != first["id"]
+        uri = last["notification"]["endpoint"]["uri"]
+        assert city.forwarding.known(*uri.split("/")[-2:]).remote == last["id"]
+        await city.forwarding.stop()
+
+    story(tmp_path, work)
+
+
 def test_a_source_that_takes_no_updates_gets_another_one(tmp_path: Path) -> None:
     async def work(city: City, source: Source) -> None:
         await city.register(operations=["createSubscription", "deleteSubscription"])
@@ -198,8 +221,8 @@ def test_one_that_is_refused_is_shown_with_the_reason_and_without_the_secret(tmp
         [shown] = city.forwarding.page("", "", 10)
         assert shown["problem"].startswith("no such http://us.example/ngsi-ld/notifications/")
         [one] = city.forwarding._all.values()
-        assert one.token not in str(shown)
-        assert one.token not in repr(one)
+        assert one.spoken not in str(shown)
+        assert one.spoken not in repr(one)
         await asyncio.sleep(0.1)
         assert len(source.asked) == 1, "a refusal is not tried again at once"
 
@@ -314,8 +337,10 @@ def test_a_notification_that_comes_twice_at_once_is_taken_once(tmp_path: Path) -
         await city.subscribe()
         await until(lambda: city.states() == ["made"])
         [one] = city.forwarding._all.values()
-        assert city.forwarding.known(one.id, one.token) is one
-        for wrong in ("", one.token[:-1], one.token + "x", "\ud800"):
+        assert city.forwarding.known(one.id, one.spoken) is one
+        kept = await city.db.read(lambda tx: records.every(tx, forwarded_rows.KIND))
+        assert one.spoken not in str(kept)
+        for wrong in ("", one.spoken[:-1], one.spoken + "x", "\ud800"):
             with pytest.raises(NotFound):
                 city.forwarding.known(one.id, wrong)
         await asyncio.gather(*(city.notified.take(one, notice(CAR), None, city.at) for _ in range(5)))
@@ -326,6 +351,24 @@ def test_a_notification_that_comes_twice_at_once_is_taken_once(tmp_path: Path) -
         with pytest.raises(Invalid):
             await city.notified.take(one, notice({**CAR, "id": 5}, number=4), None, city.at)
         await city.notified.take(one, notice({**CAR, "id": 5}, CAR, number=5), None, city.at)
+        await until(lambda: len(city.out.got) == 3)
+
+    story(tmp_path, work)
+
+
+def test_what_comes_by_two_ways_is_told_once_and_later_by_either(tmp_path: Path) -> None:
+    async def work(city: City, _: Source) -> None:
+        await city.register(1)
+        await city.register(2)
+        await city.subscribe()
+        await until(lambda: city.states() == ["made", "made"])
+        first, second = city.forwarding._all.values()
+        await city.notified.take(first, notice(CAR, number=1), None, city.at)
+        await city.notified.take(second, notice(CAR, number=2), None, city.at)
+        await city.notified.take(first, notice(CAR, number=3), None, city.at)
+        await until(lambda: len(city.out.got) == 2)
+        city.at += DAY
+        await city.notified.take(second, notice(CAR, number=4), None, city.at)
         await until(lambda: len(city.out.got) == 3)
 
     story(tmp_path, work)

@@ -22,7 +22,6 @@ Source: ETSI GS CIM 009 V1.9.1 clauses 5.8.1.4, 5.8.2.4, 5.8.5.4, 4.3.6.
 from __future__ import annotations
 
 import asyncio
-import hmac
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -92,9 +91,7 @@ class Forwarding:
     def known(self, forwarded_id: str, token: str) -> Forwarded:
         """The one that a notification is about, by what stands in its address; NotFound for everything else."""
         found = self._all.get(forwarded_id)
-        expected = found.token if found is not None else "nobody"
-        right = hmac.compare_digest(expected.encode(), token.encode("utf-8", "surrogatepass"))
-        if found is None or not right or found.wanted is None:
+        if found is None or not found.knows(token) or found.wanted is None:
             raise NotFound("nobody waits for notifications here", field="path")
         return found
 
@@ -117,6 +114,7 @@ class Forwarding:
         """Take up what is kept; `keys`: every subscription that there is."""
         self._stopping = False
         self._subscriptions = set(keys)
+        self._all, self._of = {}, {}
         for one in await self._db.read(rows.load):
             self._all[one.id] = one
             if one.wanted is not None:
@@ -338,7 +336,7 @@ class Forwarding:
         return 0.0
 
     async def _fell(self, one: Forwarded, problem: Exception, *, refused: bool) -> float | None:
-        at, why = self._now(), str(problem)[:600].replace(one.token, "...")[:300]
+        at, why = self._now(), _without(str(problem)[:600], one.spoken)[:300]
         if one.wanted is None and (at - one.since > GIVE_UP_S * SECOND or refused):
             try:
                 await self._forget(one)
@@ -372,17 +370,26 @@ class Forwarding:
     async def _make(self, one: Forwarded, wanted: Record) -> None:
         call = await self._call(model.CREATE, one)
         document, one.filtered = self._worded(one, wanted, call)
+        known = one.knows(one.spoken)
+        await self._address_in(one, document)
         try:
             reply = await self.federation.carry(replace(call, document=document))
         except Exists:  # it was made, and we went before we noted it, or nobody told us
-            one.made = True
             if model.UPDATE in one.source.operations:
+                one.made = True
                 await self._change(one, wanted)
-                return
-            reply = None
-        told = "" if reply is None else reply.location.rstrip("/").rpartition("/")[2]
-        if told and ":" in told and len(told) <= ID_CHARS:
+            elif not known:  # with an address of which we know nothing any more
+                await self._lost(one)
+            else:
+                await self._made(one, wanted)
+            return
+        told = reply.location.rstrip("/").rpartition("/")[2]
+        if ":" in told and len(told) <= ID_CHARS:
             one.remote = told
+        await self._made(one, wanted)
+
+    async def _made(self, one: Forwarded, wanted: Record) -> None:
+        one.taken()
         one.made, one.sent = True, wanted
         await self._save(one)
 
@@ -390,14 +397,28 @@ class Forwarding:
         call = await self._call(model.UPDATE, one)
         document, filtered = self._worded(one, wanted, call)
         old = {} if one.sent is None else self._worded(one, one.sent, call)[0]
+        change = model.fragment(old, document)
+        if "notification" in change:
+            await self._address_in(one, change)
         try:
-            change = replace(call, entity_id=one.remote, document=model.fragment(old, document))
-            await self.federation.carry(change)
+            await self.federation.carry(replace(call, entity_id=one.remote, document=change))
         except NotFound:
             await self._lost(one)
             return
+        if "notification" in change:
+            one.taken()
         one.sent, one.filtered = wanted, filtered
         await self._save(one)
+
+    async def _address_in(self, one: Forwarded, document: Record) -> None:
+        """Put an address with a secret into a document for the source; its digest is kept before it goes out. What is
+        tried again has the same."""
+        token = one.spoken
+        if one.made or not one.knows(token):
+            token = one.new_token()
+            await self._save(one)
+        endpoint = document["notification"]["endpoint"]
+        document["notification"]["endpoint"] = {**endpoint, "uri": f"{endpoint['uri']}/{token}"}
 
     async def _check(self, one: Forwarded) -> None:
         if model.RETRIEVE not in one.source.operations or one.next_s > asyncio.get_running_loop().time():
@@ -439,11 +460,16 @@ class Forwarding:
         return await self.federation.call(operation, rows.share_of(one), Origin(one.tenant, context, at, via))
 
     def _worded(self, one: Forwarded, copy: Record, call: Call) -> tuple[Record, bool]:
+        """The copy in the words of the source, the address without its secret; whether the source filters."""
         body = {name: value for name, value in copy.items() if name not in ("terms", "address")}
-        uri = f"{copy['address']}{PATH}/{one.id}/{one.token}"
+        uri = f"{copy['address']}{PATH}/{one.id}"
         context, inline = call.terms.context, call.terms.inline is not None
         document, understood = model.worded(body, copy["terms"], one.remote, uri, context, self._now(), inline=inline)
         return document, understood and not body.get("splitEntities", model.SPLIT)
+
+
+def _without(text: str, secret: str) -> str:
+    return text.replace(secret, "...") if secret else text
 
 
 def _shown(one: Forwarded, clock: float) -> dict[str, Any]:

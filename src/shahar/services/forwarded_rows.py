@@ -1,7 +1,8 @@
 """Subscriptions at sources as they are kept: one record each, beside the subscription of ours that it serves.
 
 Promises: what is needed to end one stands with it, also after its registration has gone: where the source is, and what
-it wants to be told to let us in. That stands in the record alone: not in the journal, not in the log, not in a repr.
+it wants to be told to let us in. That stands in the record alone: not in the journal, not in the log, not in a repr. Of
+the secret by which the source tells us no more than a digest is kept.
 Does not: contact a source.
 """
 
@@ -10,6 +11,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
+from hmac import compare_digest
 from secrets import token_urlsafe
 from typing import Any, Final
 from uuid import uuid4
@@ -34,7 +37,10 @@ class Forwarded:
     subscription: str
     source: Registration = field(repr=False)
     remote: str = ""
-    token: str = field(default="", repr=False)
+    tokens: list[str] = field(default_factory=list)
+    """Digests of the secrets in the addresses that the source may have: the newest, before it the one that it had."""
+    spoken: str = field(default="", repr=False)
+    """The newest secret, as long as we run."""
     wanted: Copy | None = None
     sent: Copy | None = None
     made: bool = False
@@ -53,6 +59,21 @@ class Forwarded:
         """Of the subscription of ours."""
         return self.tenant, self.subscription
 
+    def new_token(self) -> str:
+        """A secret for a new address; that of the one before is good too until `taken`."""
+        self.spoken = token_urlsafe(32)
+        self.tokens = [*self.tokens[-1:], digest(self.spoken)]
+        return self.spoken
+
+    def taken(self) -> None:
+        """The source has the newest address."""
+        self.tokens = self.tokens[-1:]
+
+    def knows(self, token: str) -> bool:
+        """Whether this is the secret of an address of ours, in a time that tells nothing of it."""
+        found = digest(token)
+        return any(compare_digest(found, one) for one in self.tokens)
+
     @property
     def settled(self) -> bool:
         """Whether the source has what it is to have."""
@@ -68,9 +89,12 @@ class Forwarded:
 
 def begun(key: Key, source: Registration, wanted: Copy, at: Instant) -> Forwarded:
     """A new one, to be made; its id at the source is ours to choose, and tells nothing."""
-    made = Forwarded(uuid4().hex, *key, source, new_id(), token_urlsafe(32), wanted)
-    made.since = at
-    return made
+    return Forwarded(uuid4().hex, *key, source, new_id(), wanted=wanted, since=at)
+
+
+def digest(token: str) -> str:
+    """What is kept of a secret."""
+    return sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def new_id() -> str:
@@ -103,7 +127,7 @@ def drop(tx: Tx, one: Forwarded, at: Instant) -> None:
         records.drop(tx, KIND, number, one.id, at, journaled=False)
 
 
-_KEPT: Final = ("subscription", "remote", "token", "wanted", "sent", "made", "filtered", "problem", "refused", "since")
+_KEPT: Final = ("subscription", "remote", "tokens", "wanted", "sent", "made", "filtered", "problem", "refused", "since")
 
 
 def _record(one: Forwarded) -> dict[str, Any]:

@@ -6,7 +6,7 @@ at least once, by the lanes of services/subscriptions. A source is answered when
 Promises: what a source tells beyond its registration is not looked at; a notification that comes again, by its id, is
 taken once (as long as we run, of the newest `NOTIFIED_REMEMBERED`); the parts of an entity that are elsewhere are put
 to it where the subscription leaves that open, waited for no longer than `PARTS_S`; a change that comes by several ways,
-since brokers know each other, is told once.
+since brokers know each other, is told once (within `MOMENT_S`).
 Does not: hold filters or rights against what comes (that is done when it is told); know who may tell (services/
 forwarded does).
 Source: ETSI GS CIM 009 V1.9.1 clauses 5.8.6, 4.3.6.1, 4.5.5.
@@ -39,10 +39,11 @@ from shahar.store import journal, tenants
 from shahar.store.db import Database, Tx
 from shahar.values.bounds import ID_CHARS, NOTIFIED_REMEMBERED
 from shahar.values.errors import Invalid, NotFound, ShaharError
-from shahar.values.instants import Instant
+from shahar.values.instants import SECOND, Instant
 
 KIND: Final = "notification.received"
 PARTS_S: Final = 1.0
+MOMENT_S: Final = 60
 
 log = structlog.get_logger(__name__)
 
@@ -56,8 +57,8 @@ class Notified:
         self._context = context
         self._lanes = lanes
         self._told: OrderedDict[tuple[str, str], asyncio.Task[None]] = OrderedDict()
-        self._newest: OrderedDict[tuple[Key, str], tuple[str, bytes]] = OrderedDict()
-        """Of a subscription and an entity: by whom it was told last, and what."""
+        self._newest: OrderedDict[tuple[Key, str], tuple[str, bytes, Instant]] = OrderedDict()
+        """Of a subscription and an entity: by whom it was told last, what, and when."""
 
     async def stop(self) -> None:
         """Give up what is being taken."""
@@ -105,14 +106,14 @@ class Notified:
             await self._db.write(lambda tx: _keep(tx, one.tenant, texts, at))
 
     def _is_new(self, one: Forwarded, seen: Seen) -> bool:
-        """Whether nobody else has told the same just before: the instants of a change are its source's."""
+        """Whether nobody else has told the same a moment before: the instants of a change are its source's."""
         key = (one.key, seen.doc["id"])
         text = orjson.dumps([seen.doc, seen.gone, seen.deleted], option=orjson.OPT_SORT_KEYS)
         mark = blake2b(text, digest_size=16).digest()
-        by, before = self._newest.get(key, ("", b""))
-        if before == mark and by != one.id:
+        by, before, told_at = self._newest.get(key, ("", b"", 0))
+        if before == mark and by != one.id and seen.at - told_at < MOMENT_S * SECOND:
             return False
-        self._newest[key] = (one.id, mark)
+        self._newest[key] = (one.id, mark, seen.at)
         self._newest.move_to_end(key)
         if len(self._newest) > NOTIFIED_REMEMBERED:
             self._newest.popitem(last=False)
