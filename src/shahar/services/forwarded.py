@@ -24,6 +24,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 from weakref import WeakValueDictionary
@@ -307,10 +308,9 @@ class Forwarding:
                 wait_s = await self._tried(one)
             if wait_s is not None:
                 one.next_s = asyncio.get_running_loop().time() + wait_s
-                try:
-                    await asyncio.wait_for(one.woken.wait(), wait_s)
-                except TimeoutError:
-                    pass
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await one.woken.wait()
             elif not one.woken.is_set():
                 return
 
