@@ -292,6 +292,11 @@ def test_circles_end_and_each_change_is_told_once(cities: dict[str, City], endpo
     time.sleep(QUIET_S)
     assert sorted(endpoint.values()) == [0.0, 1.0, 2.0]
     assert [len(there(city)) for city in (a, b, c)] == [1, 1, 1]
+    alias = a.call("GET", f"{ROOT}/info/sourceIdentity").json()["contextSourceAlias"]
+    body = {"type": "Subscription", "entities": [{"type": "Meter"}], "notification": {"endpoint": {"uri": "http://x/"}}}
+    for query in ("", "?local=true"):
+        passed = {"via": f"1.1 x, 1.1 {alias}"}
+        assert a.call("POST", f"{ROOT}/subscriptions{query}", body, passed, secret=key).status == 508
 
 
 def test_among_brokers_that_all_know_each_other_a_change_is_told_once(

@@ -203,12 +203,17 @@ class Forwarding:
         touched: list[Forwarded] = []
         for key in asked:
             found = kept.get(key)
-            touched += self._compare(key, None if found is None else found[0])
+            try:
+                touched += self._compare(key, None if found is None else found[0])
+            except ShaharError as problem:  # a record of another version; the others go on
+                self._say(problem.detail, subscription=key[1], tenant=key[0])
         at = self._now()
-        if touched:
-            await self._db.write(lambda tx: rows.save_all(tx, touched, at))
-        for one in touched:
-            self._wake(one)
+        try:
+            if touched:
+                await self._db.write(lambda tx: rows.save_all(tx, touched, at))
+        finally:
+            for one in touched:
+                self._wake(one)
 
     def _compare(self, key: Key, record: Record | None) -> list[Forwarded]:
         """Note what of one subscription is to be made, changed, ended; those that were touched."""

@@ -102,13 +102,13 @@ def _origin(request: Request, local: bool) -> dict[str, Any]:
     """How a subscription came, where that matters: for here alone, or through other brokers. PeerLooped when it was
     here before: what it would tell is what it is told (4.3.6.4)."""
     passed = request.headers.get("via", "")
-    if local or not passed:
-        return {"local": True} if local else {}
     sources = via_of(passed)
     alias = request.parts.identity.alias(request.tenant)
     if alias in sources:
         raise PeerLooped(f"the subscription has passed {alias} before", field="Via", rule="clause 6.3.18")
-    return {"via": passed} if len(sources) < FORWARDED_HOPS else {"local": True}
+    if local or len(sources) >= FORWARDED_HOPS:
+        return {"local": True}
+    return {"via": passed} if sources else {}
 
 
 def _guard(request: Request, record: Record) -> None:
