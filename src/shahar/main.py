@@ -53,7 +53,9 @@ from shahar.services.deliveries import Senders
 from shahar.services.devices import Devices
 from shahar.services.entity_maps import EntityMaps
 from shahar.services.federation import Federation
+from shahar.services.forwarded import Forwarding
 from shahar.services.identity import Identity
+from shahar.services.notified import Notified
 from shahar.services.registration_subscriptions import RegistrationSubscriptions
 from shahar.services.registrations import Registrations
 from shahar.services.runner import Runner
@@ -65,7 +67,7 @@ from shahar.values.errors import Invalid, NotFound, ShaharError, Unavailable
 from shahar.values.instants import SECOND, Instant
 from shahar.values.outbound import Outbound
 from shahar.web import accounts as account_pages
-from shahar.web import dead_letters, docs, figures, openapi, operations, resident
+from shahar.web import dead_letters, docs, figures, forwarded, openapi, operations, resident
 from shahar.web import devices as device_pages
 from shahar.web.application import Application, Table, pages
 from shahar.web.connection import counting
@@ -78,6 +80,7 @@ TABLES: Final[tuple[Table, ...]] = (
     account_pages.ROUTES,
     device_pages.ROUTES,
     dead_letters.ROUTES,
+    forwarded.ROUTES,
     operations.ROUTES,
     resident.ROUTES,
     docs.ROUTES,
@@ -170,7 +173,8 @@ async def house(
         stack.push_async_callback(entity_maps.stop)
         send = Senders({"http": webhooks, "https": webhooks, "mqtt": notices, "mqtts": notices})
         rights = partial(_rights, accounts)
-        subscriptions = Subscriptions(db, broker, send, contexts.get, scene.now, contexts.imply, rights)
+        forwarding = Forwarding(db, federation, contexts.get, scene.now, _address(settings))
+        subscriptions = Subscriptions(db, broker, send, contexts.get, scene.now, contexts.imply, rights, forwarding)
         followers = RegistrationSubscriptions(
             db, broker, send, contexts.get, scene.now, partial(_rights, accounts, resource="registrations")
         )
@@ -185,9 +189,11 @@ async def house(
         stack.push_async_callback(followers.stop)
         stack.push_async_callback(subscriptions.stop)
         stack.push_async_callback(transience.stop)
+        told = Notified(db, federation, contexts.get, subscriptions.lanes())
+        stack.push_async_callback(told.stop)
         consumer, counts = await _mqtt(settings, devices, scene.now, stack)
-        told = {**scene.city.settings, "mqtt_port": settings.mqtt_port}
-        picture = Picture(replace(scene.city, settings=told), catalogue, broker, runner, scene.pace)
+        shown = {**scene.city.settings, "mqtt_port": settings.mqtt_port}
+        picture = Picture(replace(scene.city, settings=shown), catalogue, broker, runner, scene.pace)
         parts = Parts(
             scene.now,
             wall,
@@ -204,6 +210,8 @@ async def house(
             Batches(beside),
             federation,
             entity_maps,
+            forwarding,
+            told,
         )
         figures.register(registry, db, devices, runner, subscriptions, counts)
         yield parts, db, consumer
@@ -231,6 +239,11 @@ def _accounts(settings: Settings, db: Database, stack: AsyncExitStack) -> Accoun
 def _base(settings: Settings) -> str:
     """The address under which programs reach us."""
     return settings.public_url.rstrip("/") or f"http://{_reachable(settings.host)}:{settings.port}"
+
+
+def _address(settings: Settings) -> str:
+    """The address under which sources reach us; empty when we do not know one that others could use."""
+    return _base(settings) if settings.public_url or config.is_loopback(settings.host) else ""
 
 
 async def _rights(

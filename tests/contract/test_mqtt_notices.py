@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 import socket
+import subprocess
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -255,6 +256,61 @@ def test_a_connection_that_nobody_uses_is_left(tmp_path: Path, monkeypatch: pyte
         async with listening(tmp_path) as (broker, _, out):
             await out.post(notice(broker.uri()))
             await until(lambda: not out._links)
+
+    tell(story)
+
+
+def authority(folder: Path, name: str) -> Path:
+    """The certificate of an authority made now, beside a server's certificate for localhost that it signed."""
+    openssl = ["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    own = folder / name
+    own.mkdir()
+    for arguments in (
+        [*openssl, "-x509", "-days", "2", "-keyout", "ca.key", "-out", "ca.pem", "-subj", f"/CN=Authority {name}"],
+        [*openssl, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=localhost"],
+        ["openssl", "x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
+         "-days", "2", "-extfile", "names", "-out", "server.pem"],
+    ):  # fmt: skip
+        (own / "names").write_text("subjectAltName=DNS:localhost")
+        subprocess.run(arguments, cwd=own, check=True, capture_output=True)
+    return own / "ca.pem"
+
+
+@pytest.mark.parametrize("version", ["mqtt3.1.1", "mqtt5.0"])
+def test_over_tls_a_broker_is_told_whose_certificate_is_trusted_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl, which makes the certificates, is not installed")
+    trusted, other = authority(tmp_path, "trusted"), authority(tmp_path, "other")
+    own, number = trusted.parent, free_port()
+    tls = f"listener {number} 127.0.0.1\ncertfile {own}/server.pem\nkeyfile {own}/server.key"
+
+    async def story() -> None:
+        broker, out = Broker(tmp_path, tls), MqttNotices(LOOPBACK)
+        await broker.start()
+        listener = Listener(broker.port, "city/air")
+        uri = broker.uri().replace("mqtt://", "mqtts://").replace(f"127.0.0.1:{broker.port}", f"localhost:{number}")
+        channel = {"MQTT-QoS": "1", "MQTT-Version": version}
+        try:
+            await until(lambda: listener.granted and answers(number))
+            monkeypatch.setenv("SSL_CERT_FILE", str(other))
+            with pytest.raises(PeerFailed, match="certificate") as refused:
+                await out.post(notice(uri, channel))
+            assert KEY not in str(refused.value)
+            monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+            with pytest.raises(PeerFailed, match="certificate"):
+                await out.post(notice(uri.replace("localhost", "127.0.0.1"), channel))
+            with pytest.raises(PeerFailed):
+                await out.post(notice(uri.replace(str(number), str(broker.port)), channel))
+            assert not listener.heard
+            await out.post(notice(uri, channel))
+            await until(lambda: len(listener.heard) == 1)
+            assert listener.heard[0][2]["body"]["id"] == "urn:n:1"
+        finally:
+            await out.close()
+            listener.stop()
+            await broker.stop()
 
     tell(story)
 

@@ -413,6 +413,33 @@ def test_a_deleted_subscription_leaves_nothing_behind(tmp_path: Path, quick: Non
     story(work)
 
 
+def test_after_its_deletion_a_subscription_begins_no_notification(tmp_path: Path, quick: None) -> None:
+    async def work(receiver: Receiver) -> None:
+        async with City(tmp_path) as city:
+            receiver.delay_s = 0.2
+            queued = await city.subscribe(receiver.uri)
+            for value in range(5):
+                await city.tell(A, value)
+            await until(lambda: receiver.under_way == 1)
+            await city.subs.delete("", queued, now())
+            await asyncio.sleep(0.6)
+            assert receiver.values(A) == [0], "what was under way may end; what waited is not sent"
+            receiver.delay_s, receiver.status = 0.0, 503
+            retried = await city.subscribe(receiver.uri)
+            await city.tell(A, 10)
+            await until(lambda: city.failures(retried) > 0)
+            await city.subs.delete("", retried, now())
+            receiver.status = 200
+            await asyncio.sleep(0.6)
+            assert receiver.values(A) == [0], "what was tried again is given up"
+            again = await city.subscribe(receiver.uri, id=retried)
+            assert again == retried
+            await city.tell(A, 11)
+            await until(lambda: receiver.values(A) == [0, 11])
+
+    story(work)
+
+
 def test_a_periodic_subscription_tells_what_matches_whether_it_changed_or_not(tmp_path: Path) -> None:
     async def work(receiver: Receiver) -> None:
         async with City(tmp_path) as city:

@@ -261,7 +261,8 @@ class Deliveries:
         self.left(lane, now)
         try:
             body = await self._written(lane, shown, told, now)
-            await self._send.post(notice(lane, body))
+            if not lane.dropped:
+                await self._send.post(notice(lane, body))
         except asyncio.CancelledError:
             lane.back(batch)
             raise
@@ -304,8 +305,10 @@ class Deliveries:
             self.pump(other)
 
     async def post(self, lane: Lane, shown: Iterable[Seen], told: str, now: Instant) -> None:
-        """Send one notification, whose id is `told`."""
-        await self._send.post(notice(lane, await self._written(lane, shown, told, now)))
+        """Send one notification, whose id is `told`; nothing when the lane was dropped."""
+        body = await self._written(lane, shown, told, now)
+        if not lane.dropped:
+            await self._send.post(notice(lane, body))
 
     async def again(self, lane: Lane, body: bytes) -> None:
         """Send a body that was given up, as the subscription now says; Refused, PeerFailed."""

@@ -57,7 +57,8 @@ class Lane:
     `read`: everything up to there that concerns it is waiting, under way or done (of a live one: at least).
     `owner`: the actor who subscribed, and `reads` what that one may read now.
     `done`: numbers delivered ahead of one that is not; `stored`: the state as it is on the disk; `turn` changes when
-    `read` is set anew: whoever was reading for it meanwhile has read for nothing.
+    `read` is set anew: whoever was reading for it meanwhile has read for nothing. `timer`: of what waits,
+    `clock`: of its periods.
     """
 
     tenant: str
@@ -79,6 +80,7 @@ class Lane:
     slow: bool = False
     in_line: bool = False
     timer: asyncio.TimerHandle | None = None
+    clock: asyncio.TimerHandle | None = None
     due: Instant = 0
     telling: bool = False
     stored: dict[str, Any] | None = None
@@ -112,6 +114,13 @@ class Lane:
     def may_show(self, types: Sequence[str]) -> bool:
         """Whether the owner may read an entity of these types."""
         return self.reads is None or not self.reads.isdisjoint(types)
+
+    def unset(self) -> None:
+        """Let nobody look at it again by the clock."""
+        for handle in (self.timer, self.clock):
+            if handle is not None:
+                handle.cancel()
+        self.timer = self.clock = None
 
     def goes_on(self, read: int, *, live: bool) -> None:
         """From now on it has read up to there."""

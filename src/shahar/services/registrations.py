@@ -120,6 +120,12 @@ class Registrations:
         """Every registration of a tenant that has not expired."""
         return [one for one in self._of.get(tenant, ()) if one.live(at)]
 
+    def one(self, tenant: str, registration_id: str, at: Instant) -> Registration | None:
+        """A living registration, from memory."""
+        held = self._of.get(tenant)
+        found = None if held is None else held.get(registration_id)
+        return found if found is not None and found.live(at) else None
+
     def parts(self, tenant: str, ask: Ask, at: Instant) -> Parts:
         """Who takes part in a request, each with its share (model/registration)."""
         held = self._of.get(tenant)
@@ -234,16 +240,6 @@ def _tally_of(state: dict[str, Any] | None) -> Tally:
     return Tally(**{name: value for name, value in (state or {}).items() if name in known})
 
 
-def _number(tx: Tx, tenant: str) -> int | None:
-    """The tenant's number; None when it is the default one and nobody has written to it yet. NoTenant for another."""
-    try:
-        return tenants.number(tx, tenant)
-    except NoTenant:
-        if tenant:
-            raise
-        return None
-
-
 def _made(tx: Tx, tenant: str) -> int | None:
     """The tenant's number; None when nobody has written to it yet."""
     try:
@@ -253,7 +249,7 @@ def _made(tx: Tx, tenant: str) -> int | None:
 
 
 def _held(tx: Tx, tenant: str, registration_id: str, at: Instant) -> Record:
-    number = _number(tx, tenant)
+    number = tenants.known(tx, tenant)
     record = None if number is None else records.get(tx, KIND, number, registration_id)
     if record is None or _expired(record, at):
         raise NotFound(f"registration {registration_id} does not exist", field="id")
@@ -261,7 +257,7 @@ def _held(tx: Tx, tenant: str, registration_id: str, at: Instant) -> Record:
 
 
 def _some(tx: Tx, tenant: str, ids: Iterable[str]) -> list[Record]:
-    number = _number(tx, tenant)
+    number = tenants.known(tx, tenant)
     found = [] if number is None else [records.get(tx, KIND, number, one) for one in ids]
     return [record for record in found if record is not None]
 

@@ -7,8 +7,8 @@ Does not: hold anything in memory; SQL text (store/records).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any, Final
 
@@ -17,15 +17,14 @@ import orjson
 from shahar.model import subscription as model
 from shahar.model.entity import Doc
 from shahar.model.query import Follow
-from shahar.model.subscription import Record, Tally
-from shahar.services import dead_letters, previous
+from shahar.model.subscription import Record
+from shahar.services import dead_letters, notified, previous
 from shahar.services.deliveries import Letter
 from shahar.services.lanes import Key, Lane
+from shahar.services.ledger import Ledger
 from shahar.services.runner import Entry
-from shahar.store import entities, journal, records, tenants
+from shahar.store import entities, records, tenants
 from shahar.store.db import Tx
-from shahar.values.bounds import SUBSCRIPTIONS
-from shahar.values.errors import Exists, NoTenant, NotFound, TooMany
 from shahar.values.instants import Instant
 
 KIND: Final = previous.KIND
@@ -44,6 +43,9 @@ def evaluate(tx: Tx, picked: list[tuple[Entry, list[Lane]]]) -> list[tuple[bytes
         if key not in present:
             located = entities.locate(tx, number, entry.key)
             present[key] = located[1] if located else None
+        if entry.kind == notified.KIND:
+            found.append(_told(tx, number, entry, present[key], lanes[0]))
+            continue
         doc = model.laid_over(entry, present[key])
         judged = model.before(entry, doc) if entry.kind == "entity.deleted" else doc
         held = [
@@ -53,6 +55,16 @@ def evaluate(tx: Tx, picked: list[tuple[Entry, list[Lane]]]) -> list[tuple[bytes
         payload = orjson.dumps([shown.doc, shown.gone, shown.at, shown.deleted, shown.was]) if any(held) else b""
         found.append((payload, held))
     return found
+
+
+def _told(tx: Tx, number: int, entry: Entry, present: Doc | None, lane: Lane) -> tuple[bytes, list[bool]]:
+    """The same of what a source has told, which concerns one lane."""
+    what = entry.what
+    doc = notified.laid_over(what, present, lane, entry.at)
+    judged = None if what["deleted"] or what["filtered"] else doc
+    if not lane.may_show(doc["type"]) or not model.holds(lane.sub, judged, _follow(tx, number, lane)):
+        return b"", [False]
+    return orjson.dumps([doc, what["gone"], entry.at, what["deleted"], what["was"]]), [True]
 
 
 def _follow(tx: Tx, tenant: int, lane: Lane) -> Follow:
@@ -67,106 +79,19 @@ def _follow(tx: Tx, tenant: int, lane: Lane) -> Follow:
     return follow
 
 
-def load(tx: Tx, consumer: str) -> tuple[int, list[tuple[str, Record, dict[str, Any] | None]]]:
-    """The consumer's place, and every subscription with its tenant and state."""
-    names = {tenants.number(tx, tenant): tenant for tenant in tenants.every(tx)}
-    states = {(number, key): state for number, key, state in records.every(tx, STATE)}
-    kept = [(names[number], record, states.get((number, key))) for number, key, record in records.every(tx, KIND)]
-    place = journal.place(tx, consumer)
-    return journal.last_seq(tx) if place is None else place, kept
-
-
-def some(tx: Tx, keys: Iterable[Key]) -> dict[Key, tuple[Record, dict[str, Any] | None]]:
-    """Those of the subscriptions that are there, each with its state."""
-    found = {}
-    for tenant, key in keys:
-        number = tenants.number(tx, tenant)
-        record = records.get(tx, KIND, number, key)
-        if record is not None:
-            found[tenant, key] = (record, records.get(tx, STATE, number, key))
-    return found
-
-
-def held(tx: Tx, tenant: str, subscription_id: str) -> tuple[Record, Tally]:
-    """A subscription and its tally; NotFound."""
-    number = number_of(tx, tenant)
-    record = None if number is None else records.get(tx, KIND, number, subscription_id)
-    if number is None or record is None:
-        raise missing(subscription_id)
-    return record, tally_of(records.get(tx, STATE, number, subscription_id))
-
-
-def page(tx: Tx, tenant: str, limit: int, offset: int) -> tuple[list[tuple[Record, Tally]], int]:
-    """Some of a tenant's subscriptions with their tallies, oldest first, and how many there are."""
-    number = number_of(tx, tenant)
-    if number is None:
-        return [], 0
-    every = sorted((record for _, _, record in records.every(tx, KIND, number)), key=lambda record: record["born"])
-    shown = every[offset : offset + limit]
-    return [(record, tally_of(records.get(tx, STATE, number, record["id"]))) for record in shown], len(every)
-
-
-def tally_of(state: dict[str, Any] | None) -> Tally:
-    """The tally in a state; what another version knows besides is left."""
-    known = {one.name for one in fields(Tally)}
-    return Tally(**{name: value for name, value in (state or {}).get("tally", {}).items() if name in known})
-
-
-def missing(subscription_id: str) -> NotFound:
-    """The error for an id that no subscription has."""
-    return NotFound(f"subscription {subscription_id} does not exist", field="id")
-
-
-def number_of(tx: Tx, tenant: str) -> int | None:
-    """The tenant's number; None when it is the default one and nobody has written to it yet. NoTenant for another."""
-    try:
-        return tenants.number(tx, tenant)
-    except NoTenant:
-        if tenant:
-            raise
-        return None
-
-
 # -- in the writer ----------------------------------------------------------------------------------------------------
 
 
-def create(tx: Tx, tenant: str, record: Record, at: Instant) -> int:
-    """Keep a new subscription; the journal's number of its making. Exists, TooMany."""
-    number = tenants.make(tx, tenant, at)
-    if records.get(tx, KIND, number, record["id"]) is not None:
-        raise Exists(f"subscription {record['id']} exists already", field="id")
-    if records.count(tx, KIND, number) >= SUBSCRIPTIONS:
-        raise TooMany("there are too many subscriptions", rule=f"at most {SUBSCRIPTIONS} a tenant")
-    seq = journal.last_seq(tx) + 1
-    records.drop(tx, STATE, number, record["id"], at, journaled=False)
-    records.put(tx, KIND, number, record["id"], record | {"since": seq, "born": seq}, at)
-    previous.note(tx, number, record["id"], _shows(record), at)
-    return seq
+def _put(tx: Tx, number: int, record: Record, at: Instant) -> None:
+    records.put(tx, KIND, number, record["id"], record, at)
+    previous.note(tx, number, record["id"], record["body"]["notification"].get("showChanges", False), at)
 
 
-def update(tx: Tx, tenant: str, subscription_id: str, change: Callable[[Record], Record], at: Instant) -> None:
-    """Put what `change` makes of a subscription in its place; NotFound."""
-    number = tenants.number(tx, tenant)
-    before, _ = held(tx, tenant, subscription_id)
-    changed = change(before)
-    if model.status(changed, at) == "active" != model.status(before, at):
-        changed["since"] = journal.last_seq(tx) + 1
-    records.put(tx, KIND, number, subscription_id, changed, at)
-    previous.note(tx, number, subscription_id, _shows(changed), at)
-
-
-def delete(tx: Tx, tenant: str, subscription_id: str, at: Instant) -> None:
-    """Drop a subscription and what is known of it; NotFound."""
-    number = number_of(tx, tenant)
-    if number is None or not records.drop(tx, KIND, number, subscription_id, at):
-        raise missing(subscription_id)
-    records.drop(tx, STATE, number, subscription_id, at, journaled=False)
+def _forget(tx: Tx, number: int, subscription_id: str, at: Instant) -> None:
     previous.note(tx, number, subscription_id, False, at)
 
 
-def _shows(record: Record) -> bool:
-    shows: bool = record["body"]["notification"].get("showChanges", False)
-    return shows
+LEDGER: Final = Ledger(KIND, STATE, _put, _forget)
 
 
 def state(lane: Lane, place: int | None) -> dict[str, Any]:

@@ -16,6 +16,8 @@ Promises
   it goes on with the oldest row, and `changesLost` in the subscription's notification member says how many rows went.
 - A pause or an expiry drops what waits (5.2.12: shall not be delivered); a subscription that runs again begins at the
   change that made it run. Other updates keep what waits and send it as the subscription now says.
+- What sources tell about a subscription of ours there (services/notified) stands in the journal too, and goes the same
+  way.
 - A subscription tells what its owner may read now (services/owners): what was taken away is not told from the moment
   in which the journal's row of it is read, and what waits of it is dropped. One whose owner may read nothing is paused.
 What is promised of order, failing endpoints, memory and throttling stands in services/deliveries, of periodic
@@ -28,27 +30,32 @@ Source: ETSI GS CIM 009 V1.9.1 clauses 5.8.1 to 5.8.6, 5.2.12 to 5.2.15.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
-from uuid import uuid4
 
 import structlog
 
+from shahar.model import linking
+from shahar.model import query as q
 from shahar.model import subscription as model
-from shahar.model.access import HOUSE, Actor
-from shahar.model.context import Context, Source
-from shahar.model.subscription import LD_JSON, Record, Tally
+from shahar.model.context import Source
+from shahar.model.entity import Doc
+from shahar.model.subscription import LD_JSON, Record, Seen
+from shahar.services import notified
 from shahar.services import subscription_rows as rows
 from shahar.services.broker import Broker
 from shahar.services.dead_letters import DeadLetters
 from shahar.services.deliveries import Contexts, Deliveries, Sender
-from shahar.services.lanes import Item, Key, Lane
+from shahar.services.forwarded import Forwarding
+from shahar.services.lanes import TOGETHER, Item, Key, Lane, notification_id
+from shahar.services.ledger import Asked, owner_of, tally_of
 from shahar.services.owners import Owner, Owners, Rights, everybody
 from shahar.services.periods import Periods
 from shahar.services.runner import Entry, Settled
 from shahar.services.subscription_rows import KIND, STATE
 from shahar.store import journal
 from shahar.store.db import Database
+from shahar.values.bounds import PAGE_LIMIT
 from shahar.values.errors import ShaharError
 from shahar.values.instants import Instant
 
@@ -57,6 +64,7 @@ __all__ = ["KIND", "STATE", "Subscriptions"]
 FRESH_S: Final = 1.0
 TALLIES_A_SAVE: Final = 200
 READ_ROWS: Final = 256
+PAGES_MAX: Final = 10
 
 Imply = Callable[[str, Source, Instant], Awaitable[str]]
 """Gives the one address of a tenant's @context (services/contexts.Contexts.imply)."""
@@ -64,105 +72,58 @@ Imply = Callable[[str, Source, Instant], Awaitable[str]]
 log = structlog.get_logger(__name__)
 
 
-class Subscriptions:
+class Subscriptions(Asked):
     """The service: create, get, list, update, delete; and the runner's consumer that matches and delivers.
 
     `context` compiles an @context (services/contexts), `now()` is the clock of expiry, throttling and notifiedAt,
-    `imply` gives the one address by which a context of many is named, `rights` says what an owner may read.
+    `imply` gives the one address by which a context of many is named, `rights` says what an owner may read,
+    `forwarding` subscribes at sources.
     `start` before the runner's start, `stop` before the runner's stop.
     """
 
     name = "subscriptions"
+    parse = staticmethod(model.parse)
+    patched = staticmethod(model.patched)
 
     def __init__(
         self, db: Database, broker: Broker, send: Sender, context: Contexts, now: Callable[[], Instant],
-        imply: Imply | None = None, rights: Rights = everybody,
+        imply: Imply | None = None, rights: Rights = everybody, forwarding: Forwarding | None = None,
     ) -> None:  # fmt: skip
-        self._db = db
-        self._context = context
+        Asked.__init__(self, db, rows.LEDGER, context)
+        self._broker = broker
         self._imply = imply
+        self._forwarding = forwarding
         self._now = now
         self._lanes: dict[Key, Lane] = {}
         self._index = model.Index()
         self._out = Deliveries(send, context, broker.linked, now)
-        self._periods = Periods(broker, self._out, now)
+        self._periods = Periods(self._out, now, self._tell_all)
         self._owners = Owners(rights, self._judge_again)
         self.dead_letters = DeadLetters(db, self._out, self._lanes)
         self._evaluating = asyncio.Lock()
         self._busy: set[Lane] = set()
-        self._seen = 0
-        self._creating = 0
-        self._until = 0
         self._catching: asyncio.Task[None] | None = None
 
-    # -- what callers ask for -----------------------------------------------------------------------------------
+    def lanes(self) -> Mapping[Key, Lane]:
+        """Those that are being told."""
+        return self._lanes
 
-    async def create(self, tenant: str, body: Any, context: Context, at: Instant, by: Actor = HOUSE) -> str:
-        """Keep a new subscription of `by`; its id. Raises Invalid, Exists, TooMany, ContextUnavailable."""
-        record = model.parse(body, context, at, new_id=f"urn:ngsi-ld:Subscription:{uuid4()}") | {"by": by.id}
-        await self._name(tenant, record, at)
-        self._creating += 1
-        try:
-            seq = await self._db.write(lambda tx: rows.create(tx, tenant, record, at))
-            self._until = max(self._until, seq)
-        finally:
-            self._creating -= 1
-        identifier: str = record["id"]
-        return identifier
-
-    async def get(self, tenant: str, subscription_id: str) -> tuple[Record, Tally]:
-        """A subscription and what became of its notifications; NotFound."""
-        record, tally = await self._db.read(lambda tx: rows.held(tx, tenant, subscription_id))
-        return record, self._tally(tenant, subscription_id, tally)
-
-    async def page(self, tenant: str, limit: int, offset: int = 0) -> tuple[list[tuple[Record, Tally]], int]:
-        """Some of a tenant's subscriptions, oldest first, and how many there are."""
-        held, total = await self._db.read(lambda tx: rows.page(tx, tenant, limit, offset))
-        return [(record, self._tally(tenant, record["id"], tally)) for record, tally in held], total
-
-    async def update(
-        self, tenant: str, subscription_id: str, fragment: Any, context: Context, at: Instant,
-        check: Callable[[Record], None] | None = None, by: Actor = HOUSE,
-    ) -> None:  # fmt: skip
-        """Change members; the subscription is then of `by`. `check` may refuse the outcome (rights). Raises Invalid,
-        NotFound, ContextUnavailable."""
-        record, _ = await self.get(tenant, subscription_id)
-        new = model.patched(record, fragment, context, at)
-        await self._name(tenant, new, at)
-        noted = {"by": by.id, "implied": new["implied"]}
-
-        def changed(held: Record) -> Record:
-            new = model.patched(held, fragment, context, at) | noted
-            if check is not None:
-                check(new)
-            return new
-
-        await self._db.write(lambda tx: rows.update(tx, tenant, subscription_id, changed, at))
-
-    async def _name(self, tenant: str, record: Record, at: Instant) -> None:
-        """See that the @context is at hand, and note the one address that notifications name it by (5.13.1)."""
+    async def ready(self, tenant: str, record: Record, at: Instant) -> Record:
+        """See that the @context is at hand, and find the one address that notifications name it by (5.13.1)."""
+        await Asked.ready(self, tenant, record, at)
         source = record["context"]
-        await self._context(source, at, tenant)
         json_ld = record["body"]["notification"]["endpoint"].get("accept") == LD_JSON
         named = self._imply is None or json_ld or not source or isinstance(source, str)
-        record["implied"] = "" if named or self._imply is None else await self._imply(tenant, source, at)
-
-    async def delete(self, tenant: str, subscription_id: str, at: Instant) -> None:
-        """Forget a subscription and what waits for it; NotFound."""
-        await self._db.write(lambda tx: rows.delete(tx, tenant, subscription_id, at))
-
-    def _tally(self, tenant: str, subscription_id: str, kept: Tally) -> Tally:
-        lane = self._lanes.get((tenant, subscription_id))
-        return lane.tally if lane is not None else kept
+        return {"implied": "" if named or self._imply is None else await self._imply(tenant, source, at)}
 
     # -- running ------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Take up every subscription where it was left."""
         self._out.stopping = False
-        place, kept = await self._db.read(lambda tx: rows.load(tx, self.name))
+        place, kept = await self._db.read(lambda tx: rows.LEDGER.load(tx, self.name))
         self._seen = place
-        await self._owners.learn(_owner(tenant, record) for tenant, record, _ in kept)
+        await self._owners.learn(owner_of(tenant, record) for tenant, record, _ in kept)
         for tenant, record, state in kept:
             lane = self._put(tenant, record, state)
             if lane is not None and state is not None and state["place"] is not None and lane.runs:
@@ -171,9 +132,13 @@ class Subscriptions:
                 self._out.behind.add(lane)
                 self._busy.add(lane)
         self._catching = asyncio.create_task(self._catch_up())
+        if self._forwarding is not None:
+            await self._forwarding.start(self._lanes)
 
     async def stop(self) -> None:
         """Send nothing more and give back what is under way; within two seconds. The runner's stop saves the places."""
+        if self._forwarding is not None:
+            await self._forwarding.stop()
         await self._out.stop()
         self._owners.stop()
         if self._catching is not None:
@@ -181,24 +146,22 @@ class Subscriptions:
             await asyncio.gather(self._catching, return_exceptions=True)
             self._catching = None
         for lane in self._lanes.values():
-            if lane.timer is not None:
-                lane.timer.cancel()
-                lane.timer = None
-
-    def wants(self) -> bool:
-        """Whether there is, or is about to be, a subscription."""
-        return bool(self._lanes) or self._creating > 0 or self._until > self._seen
+            lane.unset()
 
     def waiting(self) -> int:
         """Changes that wait in memory, over all subscriptions."""
         return sum(len(lane.waiting) for lane in self._busy)
 
+    def forwarded(self) -> dict[str, int]:
+        """How many subscriptions of ours at sources are in which state."""
+        return {} if self._forwarding is None else self._forwarding.states()
+
     async def take(self, entries: Sequence[Entry]) -> None:
         """Put what the entries tell into the queues of those whom it concerns."""
         changed = {(entry.tenant, entry.key) for entry in entries if entry.kind == f"{KIND}.put"}
-        kept = await self._db.read(lambda tx: rows.some(tx, changed)) if changed else {}
+        kept = await self._db.read(lambda tx: rows.LEDGER.some(tx, changed)) if changed else {}
         await self._owners.review(entries)
-        await self._owners.learn(_owner(tenant, record) for (tenant, _), (record, _) in kept.items())
+        await self._owners.learn(owner_of(tenant, record) for (tenant, _), (record, _) in kept.items())
         for lane in list(self._out.behind):
             if lane.read >= entries[0].seq - 1:
                 lane.goes_on(lane.read, live=True)
@@ -209,13 +172,21 @@ class Subscriptions:
                 lanes = [lane for lane in self._touched(entry, self._index) if lane.live]
                 if lanes:
                     picked.append((entry, lanes))
-            elif entry.kind == f"{KIND}.put" and (entry.tenant, entry.key) in kept:
-                self._put(entry.tenant, *kept[entry.tenant, entry.key])
-            elif entry.kind in (f"{KIND}.put", f"{KIND}.dropped"):
-                self._drop((entry.tenant, entry.key))
+            elif entry.kind == notified.KIND:
+                picked += [(entry, [lane]) for lane in self._told_to(entry) if lane.live]
+            elif entry.kind == f"{KIND}.put":
+                key = (entry.tenant, entry.key)
+                if key in kept and key not in self._forgotten:
+                    self._put(entry.tenant, *kept[key])
+                else:
+                    self.drop(key)
+            elif entry.kind == f"{KIND}.dropped":
+                self.dropped((entry.tenant, entry.key))
             if number % 64 == 63:
                 await asyncio.sleep(0)
         fed = await self._queue(picked, live=True)
+        if self._forwarding is not None:
+            self._forwarding.hear(entries)
         self._seen = entries[-1].seq
         for lane in fed:
             self._out.pump(lane)
@@ -265,6 +236,14 @@ class Subscriptions:
         lanes = (self._lanes[entry.tenant, sub.id] for sub in touched if sub.live(now))
         return [lane for lane in lanes if lane.may_show(entry.what["types"])]
 
+    def _told_to(self, entry: Entry) -> list[Lane]:
+        """The lane of the subscription that a source tells about, while it is to be told."""
+        what = entry.what
+        lane = self._lanes.get((entry.tenant, what["subscription"]))
+        if lane is None or not lane.runs or not lane.sub.live(self._now()) or not lane.may_show(what["types"]):
+            return []
+        return [lane] if notified.concerns(what, entry.key, lane.sub) else []
+
     async def _queue(self, picked: list[tuple[Entry, list[Lane]]], *, live: bool) -> set[Lane]:
         """Evaluate and queue; the lanes that were fed. A lane whose turn changed reads again for itself."""
         fed: set[Lane] = set()
@@ -313,13 +292,18 @@ class Subscriptions:
         self._count_lost(group, entries[0].seq)
         index = model.Index()
         for lane in group:
-            index.put(lane.tenant, lane.sub)
+            if not lane.sub.every_s:
+                index.put(lane.tenant, lane.sub)
         picked = []
         for entry in entries:
             if entry.kind.startswith("entity."):
                 lanes = [lane for lane in self._touched(entry, index) if entry.seq > lane.read]
-                if lanes:
-                    picked.append((entry, lanes))
+            elif entry.kind == notified.KIND:
+                lanes = [lane for lane in self._told_to(entry) if lane in group and entry.seq > lane.read]
+            else:
+                continue
+            if lanes:
+                picked.append((entry, lanes))
         turns = {lane: lane.turn for lane in group}
         fed = await self._queue(picked, live=False)
         for lane, turn in turns.items():
@@ -338,6 +322,33 @@ class Subscriptions:
                 lane.goes_on(first - 1, live=False)
                 self._out.dirty[lane.key] = lane
 
+    # -- periodic subscriptions ---------------------------------------------------------------------------------
+
+    async def _tell_all(self, lane: Lane, due: Instant) -> None:
+        """Tell every entity that matches and that the owner may read."""
+        now = self._now()
+        docs = await self._matching(lane)
+        for start in range(0, len(docs), TOGETHER):
+            shown = [Seen(doc, [], now) for doc in docs[start : start + TOGETHER]]
+            self._out.left(lane, now)
+            await self._out.post(lane, shown, notification_id(lane, f"at:{due // 1_000}:{start}"), now)
+            self._out.succeeded(lane, now)
+
+    async def _matching(self, lane: Lane) -> list[Doc]:
+        found: dict[str, Doc] = {}
+        sub, types = lane.sub, model.readable(lane.reads)
+        asked = sub.q if sub.q is None or types is None else linking.within(sub.q, types)
+        for selector in sub.selectors or (q.Query(),):
+            query = q.Query(selector.ids, selector.id_pattern, selector.types, (), asked, sub.scope, sub.geo)
+            offset = 0
+            while True:
+                page = await self._broker.find(lane.tenant, query, limit=PAGE_LIMIT, offset=offset)
+                found.update((doc["id"], doc) for doc in page.docs if lane.may_show(doc["type"]))
+                offset += PAGE_LIMIT
+                if len(page.docs) < PAGE_LIMIT or offset > PAGE_LIMIT * PAGES_MAX:
+                    break
+        return list(found.values())
+
     # -- the set of subscriptions ---------------------------------------------------------------------------------
 
     def _put(self, tenant: str, record: Record, state: dict[str, Any] | None) -> Lane | None:
@@ -351,9 +362,11 @@ class Subscriptions:
         if lane is None:
             lane = self._lanes[tenant, sub.id] = Lane(tenant, sub, record["since"], record["since"])
             if state is not None:
-                lane.tally, lane.stored = rows.tally_of(state), state
-        lane.sub, lane.owner = sub, _owner(tenant, record)[0]
-        lane.reads = self._owners.reads(_owner(tenant, record))
+                lane.tally, lane.stored = tally_of(state), state
+        if sub.every_s and not lane.sub.every_s:  # what changed before is not for its periods
+            self._out.clear(lane)
+        lane.sub, lane.owner = sub, owner_of(tenant, record)[0]
+        lane.reads = self._owners.reads(owner_of(tenant, record))
         lane.tally.withheld = not lane.reads and lane.reads is not None
         self._resume(lane, record["since"])
         self._set(lane)
@@ -361,15 +374,16 @@ class Subscriptions:
         return lane
 
     def _set(self, lane: Lane) -> None:
-        """Let a lane be found or not, as it runs or not."""
+        """Let a lane be found or not, as it runs or not; one that is periodic is told by sources alone in between."""
         if lane.runs and not lane.sub.every_s:
             self._index.put(lane.tenant, lane.sub)
         else:
             self._index.drop(lane.tenant, lane.sub.id)
+        if not lane.runs:
             self._out.clear(lane)
             self._out.behind.discard(lane)
             lane.goes_on(lane.read, live=True)
-        if lane.runs and lane.sub.every_s and lane.timer is None:
+        if lane.runs:
             self._periods.begin(lane)
 
     def _judge_again(self, owner: Owner) -> None:
@@ -387,9 +401,7 @@ class Subscriptions:
         """After a change: try at once, but nothing from before it ran again."""
         lane.failures, lane.not_before = 0, 0.0
         lane.refusals.clear()
-        if lane.timer is not None:
-            lane.timer.cancel()
-            lane.timer = None
+        lane.unset()
         if since > lane.since:
             lane.since = since
             lane.goes_on(max(lane.read, since), live=lane.live)
@@ -397,18 +409,15 @@ class Subscriptions:
         if lane.waiting or lane.flying or not lane.live:
             self._busy.add(lane)
 
-    def _drop(self, key: Key) -> None:
+    def drop(self, key: Key) -> None:
+        """Tell one nothing more; nothing when it is not being told."""
         lane = self._lanes.pop(key, None)
         self._index.drop(*key)
+        if self._forwarding is not None:
+            self._forwarding.look_at(key)
         if lane is not None:
             lane.dropped = True
             self._out.clear(lane)
             self._out.behind.discard(lane)
             self._out.dirty.pop(key, None)
-            if lane.timer is not None:
-                lane.timer.cancel()
-
-
-def _owner(tenant: str, record: Record) -> Owner:
-    """Whose rights count for a subscription; the house's own where nobody is noted."""
-    return record.get("by", HOUSE.id), tenant
+            lane.unset()

@@ -23,6 +23,16 @@ def number(tx: Tx, name: str) -> int:
     return known[name]
 
 
+def known(tx: Tx, name: str) -> int | None:
+    """The tenant's number; None when it is the default one and nobody has written to it yet. NoTenant for another."""
+    try:
+        return number(tx, name)
+    except NoTenant:
+        if name:
+            raise
+        return None
+
+
 def make(tx: Tx, name: str, at: Instant) -> int:
     """The tenant's number, made now when it is new."""
     try:

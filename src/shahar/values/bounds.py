@@ -205,6 +205,31 @@ DEAD_LETTER_BYTES: Final = _notice(
 )
 NOTIFICATION_S: Final = _notice("notification_s", 10, "s", "it is tried again later", "for an endpoint to answer")
 
+FORWARDED_SOURCES: Final = _notice(
+    "forwarded_sources", 100, "sources", "the others are not subscribed to, and the log says so",
+    "that one subscription is forwarded to",
+)  # fmt: skip
+FORWARDED: Final = _notice(
+    "forwarded", 20_000, "per tenant", "no more are forwarded, and the log says so", "subscriptions of ours at sources"
+)
+FORWARDED_HOPS: Final = _notice(
+    "forwarded_hops", 4, "brokers", "it is forwarded no further",
+    "that a subscription has passed; among brokers that all know each other its ways are many",
+)  # fmt: skip
+NOTIFIED_BYTES: Final = _notice(
+    "notified_bytes", 8 * MIB, "bytes", TooLarge, "one notification from a source; it is parsed in memory"
+)
+NOTIFIED_ENTITIES: Final = _notice(
+    "notified_entities", 1_000, "entities", TooLarge, "in one notification from a source; each is a row of the journal"
+)
+NOTIFIED_REMEMBERED: Final = _notice(
+    "notified_remembered",
+    10_000,
+    "each",
+    "older ones would be told again",
+    "of notifications taken, and of entities",
+)
+
 _source = _Part("Registrations")
 REGISTRATIONS: Final = _source(
     "registrations", 10_000, "per tenant", TooMany, "each request is held against the registrations of its types"
@@ -325,6 +350,10 @@ RATE_DEVICE: Final = _rate(
 BURST_DEVICE: Final = _rate(
     "burst_device", 200, "requests", TooFast, "at once; a device that was away sends what it kept"
 )
+RATE_NOTIFIED: Final = _rate(
+    "rate_notified", 200, "requests/s", TooFast, "notifications of one subscription at a source; it sends them again"
+)
+BURST_NOTIFIED: Final = _rate("burst_notified", 1_000, "requests", TooFast, "at once")
 RATE_ATTEMPTS: Final = _rate("rate_attempts", 10, "tries/min", TooFast, "credentials that were wrong, of one address")
 BURST_ATTEMPTS: Final = _rate("burst_attempts", 20, "tries", TooFast, "at once")
 RATES: Final = _rate(

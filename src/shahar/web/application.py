@@ -31,6 +31,7 @@ from starlette.staticfiles import StaticFiles
 from shahar import __version__
 from shahar.model import access
 from shahar.model.access import Act, Target
+from shahar.services import forwarded
 from shahar.values import bounds
 from shahar.values.errors import Malformed, NotFound, ShaharError, TooLarge, Unauthenticated, Unavailable, WrongMethod
 from shahar.values.names import TENANT
@@ -48,6 +49,7 @@ Endpoint = Callable[[StarletteRequest], Awaitable[StarletteResponse]]
 Table = Sequence[tuple[Sequence[str], str, Endpoint, tuple[Act, str] | None]]
 
 HOT_PREFIXES: Final = ("/ngsi-ld/", "/intake/")
+NOTIFIED_BELOW: Final = f"{forwarded.PATH}/"
 LEFT: Final = 499
 """How a request is counted whose sender left before it was answered."""
 
@@ -130,12 +132,14 @@ class Application:
         except Gone:
             raise
         except Exception as failure:  # fence: one request's failure is one request's answer
-            return problem.answer(failure, scope["method"], scope["path"])
+            return problem.answer(failure, scope["method"], _loggable(scope["path"]))
         scope["shahar.actor"], scope["shahar.parts"] = actor, self.parts
         return await self._cold(scope, receive, send)
 
     async def _who(self, scope: Scope) -> access.Actor:
         peer, at = session.peer_of(scope), self.parts.wall()
+        if scope["path"].startswith(NOTIFIED_BELOW):
+            return self._source(scope["path"], peer, at)
         try:
             actor = await session.identify(scope, self.parts.accounts, at)
         except Unauthenticated:
@@ -143,6 +147,17 @@ class Application:
             raise
         self.rates.take(actor, peer, at)
         return actor
+
+    def _source(self, path: str, peer: str | None, at: int) -> access.Actor:
+        """Nobody, let in by an address that is known to one source alone; counted by that address."""
+        try:
+            one, _, token = path.removeprefix(NOTIFIED_BELOW).partition("/")
+            found = self.parts.forwarded(one, token)
+        except NotFound:
+            self.rates.take_attempt(peer, at)
+            raise
+        self.rates.take_source(found.id, at)
+        return access.ANONYMOUS
 
     async def _cold(self, scope: Scope, receive: Receive, send: Send) -> int:
         seen = [500]
@@ -161,8 +176,9 @@ class Application:
     async def _hot(self, scope: Scope, receive: Receive, actor: access.Actor, at: int) -> Response:
         route, args = self._route(scope)
         headers = _headers(scope)
-        tenant = _tenant(headers)
-        access.demand(actor, Target(route.act, route.resource, tenant, door=route.typed))
+        tenant = "" if route.told else _tenant(headers)
+        if not route.told:
+            access.demand(actor, Target(route.act, route.resource, tenant, door=route.typed))
         body = await _body(receive, headers, route.body_bytes) if route.method in {"POST", "PATCH", "PUT"} else b""
         headers[":query"] = scope["query_string"].decode("latin-1")
         request = Request(
@@ -203,6 +219,11 @@ class Application:
                 f"{scope['method']} is not for {scope['path']:.200}", field="method", rule=", ".join(sorted(methods))
             )
         return route, args
+
+
+def _loggable(path: str) -> str:
+    """An address without the secret that some hold."""
+    return f"{NOTIFIED_BELOW}..." if path.startswith(NOTIFIED_BELOW) else path
 
 
 def _headers(scope: Scope) -> dict[str, str]:

@@ -23,11 +23,7 @@ PAGE: Final = 100
 
 async def every(request: Request) -> Response:
     """GET /api/dead-letters."""
-    asked = request.query_params.get("limit", str(PAGE))
-    if not asked.isascii() or not asked.isdigit() or not 1 <= int(asked[:9]) <= PAGE_LIMIT:
-        raise Invalid("limit is a number", field="limit", rule=f"1 to {PAGE_LIMIT}")
-    after = request.query_params.get("after", "")
-    letters = await _letters(request).page(_tenant(request), after, int(asked), by=request.scope["shahar.actor"])
+    letters = await _letters(request).page(*asked_page(request), by=request.scope["shahar.actor"])
     shown = [letter | {"at": instants.text(letter["at"])} for letter in letters]
     return Response(orjson.dumps(shown), 200, {"cache-control": "no-store"}, "application/json")
 
@@ -52,6 +48,14 @@ async def drop(request: Request) -> Response:
         by=request.scope["shahar.actor"],
     )
     return Response(status_code=204)
+
+
+def asked_page(request: Request) -> tuple[str, str, int]:
+    """The tenant, the last id seen and how many; Invalid."""
+    asked = request.query_params.get("limit", str(PAGE))
+    if not asked.isascii() or not asked.isdigit() or not 1 <= int(asked[:9]) <= PAGE_LIMIT:
+        raise Invalid("limit is a number", field="limit", rule=f"1 to {PAGE_LIMIT}")
+    return _tenant(request), request.query_params.get("after", ""), int(asked)
 
 
 def _letters(request: Request) -> DeadLetters:

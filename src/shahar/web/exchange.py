@@ -18,7 +18,7 @@ import orjson
 
 from shahar.services.entity_maps import EntityMaps
 from shahar.values.bounds import ADDRESS_BYTES
-from shahar.values.errors import Invalid, Malformed, NotCarried, TooLarge
+from shahar.values.errors import Invalid, Malformed, NotCarried, NotFound, TooLarge
 
 if TYPE_CHECKING:
     from shahar.model.access import Actor
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from shahar.services.contexts import Contexts
     from shahar.services.devices import Devices
     from shahar.services.federation import Federation
+    from shahar.services.forwarded import Forwarding
+    from shahar.services.forwarded_rows import Forwarded
     from shahar.services.identity import Identity
+    from shahar.services.notified import Notified
     from shahar.services.registration_subscriptions import RegistrationSubscriptions
     from shahar.services.registrations import Registrations
     from shahar.services.runner import Runner
@@ -64,6 +67,23 @@ class Parts:
     federation: Federation | None = None
     """None where no sources can be asked (a test without ports)."""
     entity_maps: EntityMaps = field(default_factory=EntityMaps)
+    forwarding: Forwarding | None = None
+    """Subscriptions of ours at sources."""
+    notifications: Notified | None = None
+    """What these sources tell."""
+
+    def forwarded(self, forwarded_id: str, token: str) -> Forwarded:
+        """The subscription at a source that an address of ours is for; NotFound."""
+        if self.forwarding is None:
+            raise NotFound("nobody waits for notifications here", field="path")
+        return self.forwarding.known(forwarded_id, token)
+
+    @property
+    def notified(self) -> Notified:
+        """What takes in the notifications of sources; NotFound where nobody does."""
+        if self.notifications is None:
+            raise NotFound("nobody waits for notifications here", field="path")
+        return self.notifications
 
 
 class Params:

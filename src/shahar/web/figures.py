@@ -59,6 +59,10 @@ class _Figures(Collector):
         yield lag
         waiting = self.subscriptions.waiting()
         yield GaugeMetricFamily("shahar_notifications_waiting", "Changes that wait for a subscriber", waiting)
+        forwarded = GaugeMetricFamily("shahar_forwarded", "Subscriptions of ours at sources", labels=["state"])
+        for state, count in sorted(self.subscriptions.forwarded().items()):
+            forwarded.add_metric([state], count)
+        yield forwarded
         for name, counts in self.mqtt.items():
             told = CounterMetricFamily(f"shahar_mqtt_{name}", f"MQTT: {name} by kind", labels=["kind"])
             for kind, count in sorted(counts.items()):

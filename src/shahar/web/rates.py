@@ -40,6 +40,7 @@ SHIPPED: Final[Mapping[Kind, Rate]] = {
     "device": Rate(bounds.RATE_DEVICE, bounds.BURST_DEVICE),
 }
 """The rates of docs/bounds.md; a kind that is missing is not counted."""
+NOTIFIED: Final = Rate(bounds.RATE_NOTIFIED, bounds.BURST_NOTIFIED)
 ATTEMPTS: Final = Rate(bounds.RATE_ATTEMPTS / 60, bounds.BURST_ATTEMPTS)
 
 
@@ -69,6 +70,10 @@ class Rates:
     def take_attempt(self, peer: str | None, at: Instant) -> None:
         """Count a wrong credential of an address; TooFast when there were too many."""
         self._take(f"tries of {place_of(peer)}", ATTEMPTS, at, 1.0)
+
+    def take_source(self, forwarded_id: str, at: Instant) -> None:
+        """Count a notification of a source by the subscription that it is about; TooFast when it is one too many."""
+        self._take(f"told of {forwarded_id}", NOTIFIED, at, 1.0)
 
     def __len__(self) -> int:
         return len(self._meters)

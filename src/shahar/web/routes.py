@@ -13,7 +13,8 @@ from operator import itemgetter
 from typing import Final
 
 from shahar.model.access import Act
-from shahar.values.bounds import BATCH_BYTES, BODY_BYTES, CONTEXT_BYTES, INTAKE_BYTES
+from shahar.services.forwarded import PATH as NOTIFIED
+from shahar.values.bounds import BATCH_BYTES, BODY_BYTES, CONTEXT_BYTES, INTAKE_BYTES, NOTIFIED_BYTES
 from shahar.web import intake
 from shahar.web.exchange import Handler
 from shahar.web.ngsild import (
@@ -24,6 +25,7 @@ from shahar.web.ngsild import (
     entity_maps,
     identity,
     instances,
+    notified,
     purge,
     queries,
     registration_subscriptions,
@@ -40,7 +42,8 @@ class Route:
     """One address and method. `path` has `{}` where a segment is an argument; `act` on `resource` is the right that is
     asked for.
 
-    `typed`: the right is held against the types of the entities concerned by the handler itself.
+    `typed`: the right is held against the types of the entities concerned by the handler itself. `told`: no right is
+    asked for and no tenant is named, for the address itself says who may, and where.
     """
 
     method: str
@@ -50,6 +53,7 @@ class Route:
     resource: str
     typed: bool = False
     body_bytes: int = BODY_BYTES
+    told: bool = False
 
 
 _ENTITY: Final = f"{ROOT}/entities/{{}}"
@@ -120,6 +124,7 @@ HOT: Final[tuple[Route, ...]] = (
     Route("GET", f"{_MAPS}/{{}}", entity_maps.retrieve, "read", "entities", typed=True),
     Route("PATCH", f"{_MAPS}/{{}}", entity_maps.update, "read", "entities", typed=True),
     Route("DELETE", f"{_MAPS}/{{}}", entity_maps.delete, "read", "entities", typed=True),
+    Route("POST", f"{NOTIFIED}/{{}}/{{}}", notified.receive, "write", "entities", body_bytes=NOTIFIED_BYTES, told=True),
     Route("POST", "/intake/{}", intake.receive, "write", "intake", typed=True, body_bytes=INTAKE_BYTES),
 )
 

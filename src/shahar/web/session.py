@@ -4,7 +4,8 @@ forged requests.
 For: the outer layer of the application calls `identify` once for each request and keeps the actor in the scope.
 Promises
 - A credential comes from `Authorization: Bearer`, else from `X-API-Key`, else from the session cookie; two of the same
-  header are refused, never chosen between. Nothing is ever read from an address: addresses are logged.
+  header are refused, never chosen between. Nothing is ever read from an address: addresses are logged (those by which
+  sources tell us, web/ngsild/notified, are not).
 - A cookie that has ended makes nobody of its sender (the page is public or asks to sign in); a wrong key is an error.
 - A request that changes something and is signed by a cookie alone must come from a page of ours: browsers send cookies
   wherever a link or form points. `Sec-Fetch-Site` must say same-origin, and where it is not sent (plain http beyond

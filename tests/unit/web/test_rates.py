@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shahar.model.access import ANONYMOUS, OPEN, PUBLIC, Actor
+from shahar.values.bounds import BURST_NOTIFIED
 from shahar.values.errors import TooFast
 from shahar.values.instants import HOUR, SECOND, Instant
 from shahar.web.rates import SHIPPED, Rate, Rates, place_of
@@ -85,6 +86,20 @@ def test_wrong_credentials_of_an_address_are_counted_apart() -> None:
         rates.take_attempt("10.0.0.1", NOW)
     rates.take_attempt("10.0.0.2", NOW)
     rates.take(PUBLIC, "10.0.0.1", NOW)
+
+
+def test_a_sources_notifications_are_counted_by_what_they_are_about() -> None:
+    rates = Rates()
+
+    def taken(name: str) -> int:
+        for number in range(BURST_NOTIFIED + 10):
+            try:
+                rates.take_source(name, NOW)
+            except TooFast:
+                return number
+        return -1
+
+    assert (taken("one"), taken("other")) == (BURST_NOTIFIED, BURST_NOTIFIED)
 
 
 def test_memory_is_bounded_and_forgets_what_was_unused_for_longest() -> None:

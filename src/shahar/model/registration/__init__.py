@@ -17,7 +17,7 @@ questions go to all.
 The rooms behind this door: `operations` (their names and groups), `forms` (the record that is kept, and the record
 compiled), `members` and `record` (reading and changing a body), `match` (who takes part), `periods` (the time asked
 for), `index` (finding whom an ask may concern), `claims` (what proxied registrations exclude), `show` (a registration
-as it is told).
+as it is told), `interest` (subscriptions to registrations), `forwarding` (subscriptions at sources).
 Does not: know clocks, sockets, the store; decide who may register (`types_of` is what that decision needs).
 Source: ETSI GS CIM 009 V1.9.1 clauses 4.3.6, 4.20, 5.2.8 to 5.2.11, 5.2.34, 5.9, 5.10, 5.12.
 """

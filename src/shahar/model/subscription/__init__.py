@@ -19,7 +19,17 @@ from shahar.model.subscription.forms import (
     compiled,
 )
 from shahar.model.subscription.index import Index
-from shahar.model.subscription.match import Told, before, concerns, holds, laid_over, readable, touches, types_of
+from shahar.model.subscription.match import (
+    Told,
+    before,
+    concerns,
+    holds,
+    laid_over,
+    readable,
+    selected,
+    touches,
+    types_of,
+)
 from shahar.model.subscription.record import parse, patched
 from shahar.model.subscription.show import (
     Seen,
@@ -59,6 +69,7 @@ __all__ = [
     "patched",
     "readable",
     "seen",
+    "selected",
     "status",
     "told",
     "touches",

@@ -77,10 +77,11 @@ def touches(subscription: Subscription, told: Told) -> bool:
 
 def touched_by(subscription: Subscription, facts: Facts) -> bool:
     """The same of a change whose facts are known."""
-    return _triggered(subscription, facts) and _selected(subscription, facts.key, facts.types)
+    return _triggered(subscription, facts) and selected(subscription, facts.key, facts.types)
 
 
-def _selected(subscription: Subscription, entity_id: str, types: Collection[str]) -> bool:
+def selected(subscription: Subscription, entity_id: str, types: Collection[str]) -> bool:
+    """Whether the entity is one that is subscribed to."""
     if not subscription.selectors:
         return True
     for selector in subscription.selectors:

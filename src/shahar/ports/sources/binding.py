@@ -73,6 +73,10 @@ _FORMS: Final[Mapping[str, tuple[str, str]]] = {
     "retrieveAttrTypes": ("GET", "/attributes"),
     "retrieveAttrTypeDetails": ("GET", "/attributes"),
     "retrieveAttrTypeInfo": ("GET", "/attributes/{attr}"),
+    "createSubscription": ("POST", "/subscriptions"),
+    "updateSubscription": ("PATCH", "/subscriptions/{id}"),
+    "retrieveSubscription": ("GET", "/subscriptions/{id}"),
+    "deleteSubscription": ("DELETE", "/subscriptions/{id}"),
 }
 _NAMED: Final = frozenset(
     "retrieveEntity queryEntity retrieveTemporal queryTemporal "
@@ -86,6 +90,8 @@ _WHOLE: Final = frozenset(
     "createBatch upsertBatch updateBatch mergeBatch".split()
 )
 """Operations whose body is an entity or a fragment of one, which can be told as an earlier version would."""
+_WORDED: Final = frozenset({"createSubscription", "updateSubscription"})
+"""Operations whose body is in the words of the source already (services/forwarded)."""
 
 _PART: Final = frozenset({"updateAttrs", "replaceAttrs"})
 """Operations whose body is a fragment of one attribute."""
@@ -187,6 +193,8 @@ def _body(call: Call, name: Callable[[str], str]) -> Any:
 def _for_source(call: Call) -> Any:
     """The body in the version and the words of the standard that the source understands (4.3.6.6)."""
     document, version = call.document, call.share.registration.instruction("ngsildConformance")
+    if call.operation in _WORDED:
+        return document
     if version and call.operation in _WHOLE:
         document = conformed(document, call.origin.context, version)
     old, new = call.origin.context, call.terms.context
@@ -256,7 +264,7 @@ def reply(call: Call, status: int, headers: Mapping[str, str], body: bytes) -> R
     """What the source says; raises what it says against it."""
     if not 200 <= status < 300:
         fault = _FAULTS.get(status, PeerFailed)
-        if fault is Conflict and call.operation == "createEntity":
+        if fault is Conflict and call.operation in {"createEntity", "createSubscription"}:
             fault = Exists
         raise fault(_told(call, status, body))
     document: Any = None
@@ -274,6 +282,7 @@ def reply(call: Call, status: int, headers: Mapping[str, str], body: bytes) -> R
         found.group(1) if found else None,
         named(headers.get("ngsild-entitymap", "").strip()),
         _reach(headers),
+        headers.get("location", ""),
     )
 
 

@@ -80,13 +80,14 @@ class Call:
 class Reply:
     """A source's answer to an operation that it did, wholly or partly. `context`: the @context that the answer names,
     None: that of the call; `entity_map`: the entity map that was used for it; `reach`: from when to when a part of
-    the past goes."""
+    the past goes; `location`: where what it made stands, if it says so."""
 
     kind: Literal["done", "created", "partly"]
     document: Any = None
     context: Source = None
     entity_map: str = ""
     reach: tuple[Instant, Instant] | None = None
+    location: str = ""
 
 
 class Port(Protocol):

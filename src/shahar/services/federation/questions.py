@@ -65,6 +65,8 @@ class Question:
     entity_id: str = ""
     filters: tuple[tuple[str, str], ...] = ()
     csf: q.Node | None = None
+    without: str = ""
+    """A registration that is not asked: what it has is known."""
     past: bool = False
     """Whether evolutions are asked for: what comes back are documents whose attributes are series (model/pasts)."""
     among: Mapping[str, Sequence[str]] | None = None
@@ -170,7 +172,7 @@ def _chosen(federation: Federation, question: Question, origin: Origin) -> list[
         chosen += [
             (operation, piece)
             for share in asked
-            if share.registration.id not in served and _is_like(share.registration, question.csf)
+            if share.registration.id not in served | {question.without} and _is_like(share.registration, question.csf)
             for piece in in_pieces(operation, share, question.among)
         ]
         served |= {share.registration.id for share in asked}

@@ -22,6 +22,7 @@ from shahar.model import query as q
 from shahar.model.context import Context
 from shahar.model.entity import Doc
 from shahar.model.registration import Ask
+from shahar.model.registration.forwarding import SPLIT
 from shahar.model.render import View
 from shahar.services.broker import Page
 from shahar.services.federation import Federation
@@ -34,8 +35,6 @@ from shahar.web.ngsild.entity_parts import Headers, find_here, known_here, match
 from shahar.web.ngsild.gathering_linked import fitting
 from shahar.web.ngsild.mapping import Use
 
-SPLIT: Final = True
-"""Whether entities are taken to be split between sources when a question does not say (5.7.2.3)."""
 _FORWARDED: Final = ("q", "scopeQ", "georel", "geometry", "coordinates", "geoproperty")
 
 # -- one entity -------------------------------------------------------------------------------------------------------

@@ -2,19 +2,23 @@
 
 Whoever subscribes reads: besides the right over subscriptions (asked at the door) the right to read the entities of
 every type that is subscribed to is demanded, and the right to read every type where no type is named. It is asked
-again when rights change (services/owners).
+again when rights change (services/owners). `local=true` at the creation keeps a subscription from other sources; those
+that it is forwarded to follow what is changed later.
 Source: ETSI GS CIM 009 clauses 6.10, 6.11, 5.8.1 to 5.8.5.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from shahar.model import access
 from shahar.model import subscription as model
 from shahar.model.access import Target
 from shahar.model.subscription import Record
+from shahar.services.federation import via_of
+from shahar.values.bounds import FORWARDED_HOPS
+from shahar.values.errors import PeerLooped
 from shahar.web.exchange import JSON, LD_JSON, Request, Response
 from shahar.web.ngsild.listing import id_of, sys_of, window_of
 from shahar.web.ngsild.negotiate import accepted, context_of, object_of, reply
@@ -26,11 +30,14 @@ LATER: Final = frozenset({"via"})
 async def create(request: Request) -> Response:
     """POST /subscriptions."""
     body = object_of(request)
-    request.params.flag("local")
+    local = request.params.flag("local")
     request.params.done(LATER)
     context = await context_of(request, body)
     _guard(request, model.parse(body, context, request.at, new_id="urn:ngsi-ld:Subscription:new"))
-    made = await request.parts.subscriptions.create(request.tenant, body, context, request.at, request.actor)
+    origin = _origin(request, local)
+    made = await request.parts.subscriptions.create(
+        request.tenant, body, context, request.at, request.actor, origin=origin
+    )
     return Response(201, headers=[(b"location", f"{ROOT}/{quote(made, safe=':')}".encode())])
 
 
@@ -89,6 +96,19 @@ async def delete(request: Request) -> Response:
     request.params.done(LATER)
     await request.parts.subscriptions.delete(request.tenant, subscription_id, request.at)
     return Response(204)
+
+
+def _origin(request: Request, local: bool) -> dict[str, Any]:
+    """How a subscription came, where that matters: for here alone, or through other brokers. PeerLooped when it was
+    here before: what it would tell is what it is told (4.3.6.4)."""
+    passed = request.headers.get("via", "")
+    sources = via_of(passed)
+    alias = request.parts.identity.alias(request.tenant)
+    if alias in sources:
+        raise PeerLooped(f"the subscription has passed {alias} before", field="Via", rule="clause 6.3.18")
+    if local or len(sources) >= FORWARDED_HOPS:
+        return {"local": True}
+    return {"via": passed} if sources else {}
 
 
 def _guard(request: Request, record: Record) -> None:

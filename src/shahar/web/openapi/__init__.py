@@ -25,6 +25,7 @@ from shahar.web.openapi.operations import OPERATIONS as OPERATIONS
 from shahar.web.openapi.parameters import HEADERS, QUERY
 from shahar.web.openapi.schemas import SCHEMAS, Schema, listed, ref
 from shahar.web.problem import PROBLEM_JSON, status_of
+from shahar.web.problem import STANDARD as TOLD_AS_STANDARD
 
 _FAILURES: Final[dict[type[errors.ShaharError], str]] = {
     errors.Invalid: "the request breaks a rule; field and rule say which",
@@ -115,7 +116,7 @@ def _operation(one: Operation) -> dict[str, Any]:
         "parameters": parameters,
         "responses": {str(status): _answer(status, answer) for status, answer in sorted(answers.items())}
         | {
-            str(status): {"$ref": f"#/components/responses/{STANDARD if standard else OURS}-{status}"}
+            str(status): {"$ref": f"#/components/responses/{_family(one)}-{status}"}
             for status in _failures(one, standard)
         },
     }
@@ -124,6 +125,10 @@ def _operation(one: Operation) -> dict[str, Any]:
     if one.public:
         told["security"] = [{}]
     return told
+
+
+def _family(one: Operation) -> str:
+    return STANDARD if one.path.startswith(TOLD_AS_STANDARD) else OURS
 
 
 def _failures(one: Operation, standard: bool) -> list[int]:

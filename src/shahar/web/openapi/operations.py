@@ -103,10 +103,18 @@ EXAMPLES: Final[dict[str, str]] = {
     "entityMapId": "urn:ngsi-ld:EntityMap:example",
     "device": "my-station",
     "id": "example",
+    "token": "example",
 }
 """What stands for the arguments of addresses in examples."""
 
 _PM: Final = {"type": "Property", "value": 31.4, "unitCode": "GQ", "observedAt": "2026-11-22T10:00:00Z"}
+_TOLD: Final = {
+    "id": "urn:ngsi-ld:Notification:example",
+    "type": "Notification",
+    "subscriptionId": SUBSCRIPTION,
+    "notifiedAt": "2026-11-22T10:00:00Z",
+    "data": [{"id": ENTITY, "type": "Sensor", "pm25": _PM}],
+}
 _ENTITY_EXAMPLE: Final = {
     "id": ENTITY,
     "type": "Sensor",
@@ -378,6 +386,11 @@ def _letters() -> list[Operation]:
         Operation("POST", f"{one}/send", "sendDeadLetter", "Send one of them again", tag, DONE, ("tenant",),
                   fails=(NotFound,)),
         Operation("DELETE", one, "dropDeadLetter", "Drop one of them", tag, DONE, ("tenant",), fails=(NotFound,)),
+        Operation("GET", "/api/forwarded", "listForwarded", "How it stands with our subscriptions at sources", tag,
+                  {200: Answer("Forwarded", (JSON,))}, ("tenant", "after", "limit:acts")),
+        Operation("POST", "/ngsi-ld/notifications/{id}/{token}", "takeNotification",
+                  "Take a notification of a source, which was given the address", tag, {200: Answer()}, (),
+                  Body("Notification", _TOLD), (NotFound,), _LINKED, public=True),
     ]  # fmt: skip
 
 

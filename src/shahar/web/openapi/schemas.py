@@ -284,6 +284,26 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "Made": {"type": "object", "description": "what was made; a key stands here and is told nowhere else"},
     "Listing": {"type": "object"},
     "DeadLetters": listed({"type": "object"}),
+    "Forwarded": listed(
+        record(
+            ("id", "subscription", "registration", "state", "failures"),
+            id=TEXT,
+            subscription=URI,
+            registration=URI,
+            state={"enum": ["made", "waiting", "refused", "leaving"]},
+            failures=COUNT,
+            problem=TEXT,
+            againInSeconds=COUNT,
+        )
+    ),
+    "Notification": record(
+        ("type", "data"),
+        id=URI,
+        type={"const": "Notification"},
+        subscriptionId=URI,
+        notifiedAt=MOMENT,
+        data={"type": "array", "items": ref("Entity")},
+    ),
     "Devices": listed({"type": "object"}),
     "Message": {"description": "what the device's profile says: an envelope of its network server, or plain JSON"},
     "Text": {"type": "string"},
