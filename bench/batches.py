@@ -4,6 +4,7 @@ same rows in groups of 1 000.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -28,8 +29,8 @@ def measure(folder: Path, command: str, say: Callable[[str], None], *, rounds: i
     found: list[dict[str, float]] = []
     for _ in range(rounds):
         one: dict[str, float] = {}
-        one |= _told("create", created.write(), _serve(folder, command, CLIENTS, [1]))
-        one |= _told("replace", replaced.write(), _serve(folder, command, CLIENTS, [1, 2]))
+        one |= _told("create", _raw(created), _serve(folder, command, CLIENTS, [1]))
+        one |= _told("replace", _raw(replaced), _serve(folder, command, CLIENTS, [1, 2]))
         one |= _told("create_alone", None, _serve(folder, command, 1, [1]))
         found.append(one)
         say(_line(one))
@@ -41,14 +42,20 @@ def measure(folder: Path, command: str, say: Callable[[str], None], *, rounds: i
     return {"size": SIZE, "clients": CLIENTS, "median": middle, "rounds": found, "goals": goals}
 
 
+def _raw(recorded: raw.Ceiling) -> dict[str, float]:
+    os.sync()  # what others have written is on the disk before the clock starts
+    return recorded.write()
+
+
 def _serve(folder: Path, command: str, clients: int, turns: Sequence[int]) -> load.Figures:
     """The figures of the last of the turns, each on the same entities."""
     with server.serving(folder / "served", command) as served:
         load.generate(load.Plan(served.port, "batches", 1, 120, first=GROUPS * SIZE, turn=1, count=WARM), served.pid)
-        told = [
-            load.generate(load.Plan(served.port, "batches", clients, 120, turn=turn, count=GROUPS), served.pid)
-            for turn in turns
-        ]
+        told: list[load.Figures] = []
+        for turn in turns:
+            os.sync()
+            plan = load.Plan(served.port, "batches", clients, 120, turn=turn, count=GROUPS)
+            told.append(load.generate(plan, served.pid))
     if any(one.refused or one.answers != GROUPS for one in told):
         raise RuntimeError(f"batches were refused or not answered: {told}")
     return told[-1]

@@ -120,6 +120,9 @@ def test_a_city_is_replaced_only_when_that_is_said_and_kept_aside(kept: Path, tm
     _, aside = archive.restore(kept / "backup.tar", city.folder, AT, replace=True, progress=quiet)
     assert digest(city.folder) == digest(kept / "data")
     assert keep.digest(city.folder / aside) == old, "with what stood in the log of the killed process"
+    _, again = archive.restore(kept / "backup.tar", city.folder, AT, replace=True, progress=quiet)
+    assert again not in {"", aside}, "at the same instant, and nothing that was kept is lost"
+    assert keep.digest(city.folder / aside) == old
 
 
 def test_a_restore_that_is_killed_leaves_the_old_or_the_new(kept: Path, tmp_path: Path) -> None:

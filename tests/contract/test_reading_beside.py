@@ -51,7 +51,7 @@ async def reading(idle_s: float = 60.0) -> AsyncIterator[Beside]:
 async def ready(beside: Beside) -> None:
     """Return when it takes questions."""
     with pytest.raises(Unavailable):
-        await beside.ask(QUESTION)
+        await beside.ask(QUESTION, bulk.wishes)
     await come(lambda: beside.pid is not None)
 
 
@@ -75,18 +75,20 @@ def alive(pid: int) -> bool:
 async def test_questions_are_answered_in_their_order() -> None:
     async with reading() as beside:
         small = bulk.question("create", b'[{"id":"urn:a","type":"T"}]', CORE, AT)
-        answers = await asyncio.gather(beside.ask(QUESTION), beside.ask(small), beside.ask(QUESTION))
-        assert [len(bulk.wishes(answer) or ()) for answer in answers] == [999, 1, 999]
+        answers = await asyncio.gather(
+            beside.ask(QUESTION, bulk.wishes), beside.ask(small, bulk.wishes), beside.ask(QUESTION, bulk.wishes)
+        )
+        assert [len(answer or ()) for answer in answers] == [999, 1, 999]
 
 
 async def test_it_ends_when_nobody_asks_and_starts_again() -> None:
     async with reading(idle_s=0.2) as beside:
         first = beside.pid
         assert first is not None
-        await beside.ask(QUESTION)
+        await beside.ask(QUESTION, bulk.wishes)
         await come(lambda: beside.pid is None and not alive(first))
         await ready(beside)
-        assert bulk.wishes(await beside.ask(QUESTION))
+        assert await beside.ask(QUESTION, bulk.wishes)
 
 
 async def test_whoever_waits_when_it_dies_is_told_so_and_it_is_left_alone_for_a_while() -> None:
@@ -94,10 +96,10 @@ async def test_whoever_waits_when_it_dies_is_told_so_and_it_is_left_alone_for_a_
         pid = beside.pid
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)
-        asked = [asyncio.create_task(beside.ask(QUESTION)) for _ in range(port.WAITING_MAX)]
+        asked = [asyncio.create_task(beside.ask(QUESTION, bulk.wishes)) for _ in range(port.SLOTS)]
         await asyncio.sleep(0.05)
         with pytest.raises(Unavailable):
-            await beside.ask(QUESTION)
+            await beside.ask(QUESTION, bulk.wishes)
         os.kill(pid, signal.SIGKILL)
         async with asyncio.timeout(port.ANSWER_S / 2):
             told = await asyncio.gather(*asked, return_exceptions=True)
@@ -108,10 +110,10 @@ async def test_whoever_waits_when_it_dies_is_told_so_and_it_is_left_alone_for_a_
 
 
 async def test_one_that_falls_silent_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(port, "ANSWER_S", 0.2)
     async with reading() as beside:
         pid = beside.pid
         assert pid is not None
+        monkeypatch.setattr(port, "ANSWER_S", 0.2)
         os.kill(pid, signal.SIGSTOP)
         assert await Batches(beside).read("upsert", BODY, CORE, AT) is None
         await come(lambda: not alive(pid))

@@ -120,6 +120,14 @@ TOLD: list[tuple[str, dict[str, Any]]] = [
     ("upsert", {"c": [{"type": "Property", "value": 3, "datasetId": "urn:d:1"}], "type": ["T", "U"]}),
     ("upsert", {"a": {"type": "Property", "value": 1, "observedAt": "2026-01-01T00:00:00Z"}}),
     ("update", {"b": 7, "scope": "/y"}),
+    ("upsert", {"a": 1, "b": 2}),
+    ("upsert", {"a": 3, "b": {"type": "Property", "value": 4, "unitCode": "C62"}}),
+    ("upsert", {"b": 5, "a": 6}),
+    ("upsert", {"a": 7}),
+    ("update", {"a": 8}),
+    ("upsert", {"a": 9}),
+    ("delete", {}),
+    ("upsert", {"a": 10}),
 ]
 
 
@@ -145,8 +153,8 @@ async def test_a_whole_entity_told_beforehand_leaves_the_same_rows(tmp_path: Pat
 
 def _tables(tx: Tx) -> dict[str, list[Any]]:
     found = {
-        table: [*tx.rows(f"SELECT * FROM {table} ORDER BY 1, 2, 3")]
-        for table in ("entity", "entity_type", "place_of", "history", "journal")
+        table: [*tx.rows(f"SELECT * FROM {table} ORDER BY 1, 2")]
+        for table in ("entity", "entity_type", "place_of", "history", "journal", "shape", "expiry")
     }
     for table in ("entity", "history", "journal"):
         found[table] = [(*row[:-1], json.loads(row[-1])) for row in found[table]]

@@ -53,7 +53,7 @@ def answer(asked: bytes) -> bytes:
     return marshal.dumps(_told(kind, bodies, _compiled(context), at) if _plain(bodies) else None)
 
 
-def wishes(answered: bytes) -> list[Tried] | None:
+def wishes(answered: bytes | memoryview) -> list[Tried] | None:
     """The members in their order; None when the asker is to read the text itself."""
     told = marshal.loads(answered)
     return None if told is None else [_taken(one) for one in told]
@@ -85,15 +85,32 @@ def _told(kind: Kind, bodies: Sequence[Any], context: Context, at: Instant) -> l
             found.append((name_of(body, context), type(problem).__name__, problem.detail, problem.field, problem.rule))
         else:
             if isinstance(wish, Whole):
-                found.append((kind, wish.id, wish.shell, wish.lines, wish.multi, wish.text, wish.what, wish.shape, at))
+                found.append(_packed_whole(wish))
             else:
                 found.append((kind, wish.id, wish.fragment))
     return found
 
 
+def _packed_whole(whole: Whole) -> tuple[Any, ...]:
+    """The texts of the instances stand in that of the entity: where, is told instead of them."""
+    text, start = whole.text, 0
+    lines: list[Any] = []
+    for iri, dataset, observed, line in whole.lines:
+        found = text.find(line, start)
+        start = found if found >= 0 else text.index(line)  # the instances of one attribute stand together
+        lines += (iri, dataset, observed, start, start + len(line))
+    return whole.kind, whole.id, whole.shell, lines, whole.multi, text, whole.shape, whole.plain, whole.at
+
+
 def _taken(told: tuple[Any, ...]) -> Tried:
     if len(told) == 9:
-        return Whole(*told)
+        kind, entity_id, shell, lines, multi, text, shape, plain, at = told
+        fields = iter(lines)
+        each = [
+            (iri, dataset, observed, text[start:end])
+            for iri, dataset, observed, start, end in zip(fields, fields, fields, fields, fields, strict=True)
+        ]
+        return Whole(kind, entity_id, shell, each, multi, text, shape, plain, at)
     if len(told) == 3:
         return Change(*told)
     name, problem, detail, field, rule = told

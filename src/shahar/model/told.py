@@ -46,7 +46,8 @@ class Whole:
     before it at `at`.
 
     `shell`: the document without attributes. `lines`: the instances. `multi`: an attribute has several. `text`: the
-    whole document. `what`: the journal's account. `shape`: model/shape.
+    whole document. `shape`: model/shape. `plain`: it has no scope and no end, and each attribute is one number, with
+    its unit and instant at the most.
     """
 
     kind: Kind
@@ -55,8 +56,8 @@ class Whole:
     lines: list[Line]
     multi: bool
     text: str
-    what: str
     shape: str
+    plain: bool
     at: Instant
 
     @property
@@ -68,6 +69,11 @@ class Whole:
     def attrs(self) -> str:
         """{IRI: [instance]} as one text."""
         return self.text[self.text.index(_ATTRS) + len(_ATTRS) - 1 : -1]
+
+    @property
+    def what(self) -> str:
+        """The journal's account of it."""
+        return account(self.attrs, {"types": self.shell["type"]})
 
     def dressed(self, shell: Doc) -> str:
         """The text of the whole document with another shell."""
@@ -111,28 +117,29 @@ def read_whole(kind: Kind, body: Any, context: Context, at: Instant) -> Wish:
     stamps = f',"createdAt":{at},"modifiedAt":{at}}}'
     lines: list[Line] = []
     kinds: list[str] = []
+    simple = "scope" not in shell and "expiresAt" not in shell
     for name, iri, given in members(body, inner):
         parts = plain(name, given)
         if parts is not None:
             lines.append(_plain_line(iri, *parts, stamps))
             kinds.append("Property")
             continue
+        simple = False
         for instance in parse_instances(name, given, inner, CREATE):
             if "expiresAt" in instance:
                 expiry.check(instance, at)
             instance["createdAt"] = instance["modifiedAt"] = at
             lines.append(_line(iri, instance))
             kinds.append(instance["type"])
-    return _whole(kind, shell, lines, kinds, at)
+    return _whole(kind, shell, lines, kinds, at, simple)
 
 
-def _whole(kind: Kind, shell: Doc, lines: list[Line], kinds: list[str], at: Instant) -> Whole:
+def _whole(kind: Kind, shell: Doc, lines: list[Line], kinds: list[str], at: Instant, simple: bool) -> Whole:
     attrs, multi = _joined(lines)
     types = shell["type"]
     text = f"{orjson.dumps(shell).decode()[:-1]}{_ATTRS}{attrs[1:]}}}"
-    what = account(attrs, {"types": types})
     form = shape.of(tuple(types), tuple([line[0] for line in lines]), tuple(kinds))
-    return Whole(kind, shell["id"], shell, lines, multi, text, what, form, at)
+    return Whole(kind, shell["id"], shell, lines, multi, text, form, simple and not multi, at)
 
 
 def _plain_line(iri: str, value: float, unit: str | None, observed: Instant | None, stamps: str) -> Line:

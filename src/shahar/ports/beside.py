@@ -6,29 +6,39 @@ itself.
 Promises: it ends with us, however we end (its standard input closes); a question that is not answered in time ends it.
 It is told nothing but questions: no secret, no setting, no file of ours.
 Does not: know what is asked (ports/reader, the other process's own room, hands it to `model/bulk`).
+
+Questions and answers lie in memory that both share, a slot for each; over the pipes goes only how long they are. An
+answer of megabytes over a pipe wakes the loop a hundred times, and each time it may have to wait for the writer.
 """
 
 from __future__ import annotations
 
 import asyncio
+import mmap
 import os
 import sys
 from collections import deque
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 import structlog
 
 from shahar.values.errors import Unavailable
 
+T = TypeVar("T")
+
 READER: Final = "shahar.ports.reader"
-WAITING_MAX: Final = 8
-"""Questions that wait for their answers at a time."""
+SLOTS: Final = 4
+ANSWER_AT: Final = 8 << 20
+"""Where in a slot the answer begins: no question is longer."""
+SLOT_BYTES: Final = 40 << 20
+MEMORY_BYTES: Final = SLOTS * SLOT_BYTES
+"""Addresses; memory is taken by what is written alone, and given back when the process ends."""
 ANSWER_S: Final = 20.0
 IDLE_S: Final = 60.0
 AGAIN_S: Final = 30.0
 """How long after an unwanted end no new process is started."""
 _STOP_S: Final = 1.0
-_BUFFER: Final = 4 << 20
 _KEPT: Final = ("PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LANG", "LC_ALL")
 
 _log = structlog.get_logger(__name__)
@@ -40,33 +50,54 @@ class Beside:
     def __init__(self, *, idle_s: float = IDLE_S) -> None:
         self._idle_s = idle_s
         self._process: asyncio.subprocess.Process | None = None
+        self._memory: mmap.mmap | None = None
+        self._free: list[int] = []
         self._work: asyncio.Task[None] | None = None
-        self._ready = False
         self._not_before = 0.0
-        self._waiting: deque[asyncio.Future[bytes]] = deque()
+        self._waiting: deque[asyncio.Future[int]] = deque()
 
     @property
     def pid(self) -> int | None:
         """The process's number while it takes questions."""
-        return self._process.pid if self._ready and self._process is not None else None
+        return self._process.pid if self._memory is not None and self._process is not None else None
 
-    async def ask(self, question: bytes) -> bytes:
-        """The answer; Unavailable while it starts, is busy, or broken."""
+    async def ask(self, question: bytes, take: Callable[[memoryview], T]) -> T:
+        """What `take` makes of the answer, which is there only for it; Unavailable while the process starts, is busy or
+        broken, and when question or answer is too long.
+        """
         loop = asyncio.get_running_loop()
         if self._work is None and loop.time() >= self._not_before:
             self._work = asyncio.create_task(self._live())
-        if not self._ready or len(self._waiting) >= WAITING_MAX:
-            raise Unavailable("the reading process takes no question now")
-        assert self._process is not None
-        assert self._process.stdin is not None
-        future: asyncio.Future[bytes] = loop.create_future()
+        process, memory = self._process, self._memory
+        if memory is None or process is None or process.stdin is None or not self._free or len(question) > ANSWER_AT:
+            raise Unavailable("the reading process takes no such question now")
+        slot = self._free.pop()
+        start = slot * SLOT_BYTES
+        memory[start : start + len(question)] = question
+        future: asyncio.Future[int] = loop.create_future()
         self._waiting.append(future)
-        self._process.stdin.writelines((len(question).to_bytes(8, "big"), question))
+        process.stdin.write(slot.to_bytes(8, "big") + len(question).to_bytes(8, "big"))
         try:
-            return await asyncio.wait_for(future, ANSWER_S)
-        except TimeoutError:
+            length = await asyncio.wait_for(asyncio.shield(future), ANSWER_S)
+        except (TimeoutError, asyncio.CancelledError) as left:
+            future.add_done_callback(lambda done: self._release(memory, slot, done))
+            if isinstance(left, asyncio.CancelledError):
+                raise
             self._end(f"no answer within {ANSWER_S:.0f} s")
             raise Unavailable("the reading process did not answer in time") from None
+        try:
+            if not length:
+                raise Unavailable("the answer is too long")
+            with memoryview(memory) as whole, whole[start + ANSWER_AT : start + ANSWER_AT + length] as answer:
+                return take(answer)
+        finally:
+            self._release(memory, slot, future)
+
+    def _release(self, memory: mmap.mmap, slot: int, done: asyncio.Future[int]) -> None:
+        """Let a slot be used again, unless its process has ended meanwhile."""
+        answered = not done.cancelled() and done.exception() is None
+        if answered and memory is self._memory:
+            self._free.append(slot)
 
     async def close(self) -> None:
         """End it."""
@@ -79,39 +110,44 @@ class Beside:
         """One life of the process, from its start to its end."""
         why = ""
         try:
-            kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", READER),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                env=kept,
-                start_new_session=True,  # a signal from the terminal is for us alone
-                limit=_BUFFER,
-            )
-            await self._hear(self._process)
+            shared = os.memfd_create("shahar-batches")
+            try:
+                os.ftruncate(shared, MEMORY_BYTES)
+                memory = mmap.mmap(shared, MEMORY_BYTES)
+                self._process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", READER, *map(str, (shared, MEMORY_BYTES, SLOT_BYTES, ANSWER_AT))),
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    env={name: os.environ[name] for name in _KEPT if name in os.environ},
+                    pass_fds=(shared,),
+                    start_new_session=True,  # a signal from the terminal is for us alone
+                )
+            finally:
+                os.close(shared)
+            await self._hear(self._process, memory)
         except (OSError, asyncio.IncompleteReadError) as problem:
             why = str(problem)
         finally:
-            self._ready, self._work = False, None
+            self._memory, self._work = None, None
             while self._waiting:
                 _settle(self._waiting.popleft(), None)
             await self._gone(why)
 
-    async def _hear(self, process: asyncio.subprocess.Process) -> None:
-        """Hand each answer to who waits for it, until nobody asked for a while."""
+    async def _hear(self, process: asyncio.subprocess.Process, memory: mmap.mmap) -> None:
+        """Tell each who waits how long the answer is, until nobody asked for a while."""
         assert process.stdout is not None
-        await _frame(process.stdout)
-        self._ready = True
+        await process.stdout.readexactly(8)
+        self._memory, self._free = memory, list(range(SLOTS))
         while True:
-            coming = asyncio.ensure_future(_frame(process.stdout))
+            coming = asyncio.ensure_future(process.stdout.readexactly(8))
             try:
                 while not (await asyncio.wait({coming}, timeout=self._idle_s))[0]:
                     if not self._waiting:
                         return
             finally:
                 coming.cancel()
-            heard = coming.result()
-            _settle(self._waiting.popleft(), heard)
+            length = int.from_bytes(coming.result(), "big")
+            _settle(self._waiting.popleft(), length)
 
     async def _gone(self, why: str) -> None:
         process, self._process = self._process, None
@@ -135,14 +171,10 @@ class Beside:
             self._process.kill()
 
 
-def _settle(future: asyncio.Future[bytes], heard: bytes | None) -> None:
+def _settle(future: asyncio.Future[int], length: int | None) -> None:
     if future.done():
         return
-    if heard is None:
+    if length is None:
         future.set_exception(Unavailable("the reading process ended"))
     else:
-        future.set_result(heard)
-
-
-async def _frame(stream: asyncio.StreamReader) -> bytes:
-    return await stream.readexactly(int.from_bytes(await stream.readexactly(8), "big"))
+        future.set_result(length)

@@ -112,8 +112,7 @@ def restore(file: Path, data: Path, at: Instant, *, replace: bool, progress: Pro
             new = data / RESTORING
             _unpack(file, told, new, lambda done: progress("unpacking", done))
             _hold_against(told, new, file, progress)
-            aside = f"{keep.NAME}.before-{at // SECOND}"
-            return told, aside if keep.swap(data, new, aside) else ""
+            return told, keep.swap(data, new, f"{keep.NAME}.before-{at // SECOND}")
     except OSError as problem:
         raise Unavailable(f"{data} cannot be written: {problem.strerror or problem}") from None
 

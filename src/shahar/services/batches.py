@@ -9,8 +9,9 @@ Does not: start the process (ports/beside); write.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from shahar.model import bulk
 from shahar.model.bulk import Tried
@@ -19,6 +20,8 @@ from shahar.model.context import Context
 from shahar.values.errors import ShaharError
 from shahar.values.instants import Instant
 
+T = TypeVar("T")
+
 WORTH_BYTES: Final = 32_000
 """A shorter text is read before another process could answer."""
 
@@ -26,8 +29,8 @@ WORTH_BYTES: Final = 32_000
 class Beside(Protocol):
     """A process that answers questions (model/bulk)."""
 
-    async def ask(self, question: bytes) -> bytes:
-        """Its answer; Unavailable when there is none."""
+    async def ask(self, question: bytes, take: Callable[[memoryview], T]) -> T:
+        """What `take` makes of its answer; Unavailable when there is none."""
         ...
 
 
@@ -42,6 +45,6 @@ class Batches:
         if self.beside is None or len(body) < WORTH_BYTES:
             return None
         try:
-            return bulk.wishes(await self.beside.ask(bulk.question(kind, body, context, at)))
+            return await self.beside.ask(bulk.question(kind, body, context, at), bulk.wishes)
         except ShaharError:
             return None

@@ -200,10 +200,13 @@ def _apply_one(tx: Tx, tenant: str, wish: Wish, at: Instant, update: bool = Fals
             changes.apply(wish, None, at)
         number = tenants.make(tx, tenant, at)
     held = entities.load(tx, number, wish.id)
+    if isinstance(wish, Whole) and wish.at == at:
+        if held is None:
+            return rows.create(tx, number, wish)
+        if not update and wish.kind == "upsert" and (replaced := rows.replace_plain(tx, number, held, wish)):
+            return replaced
     old = held.read() if held else None
     if isinstance(wish, Whole):
-        if held is None and wish.at == at:
-            return rows.create(tx, number, wish)
         whole = _whole(wish, held, old, at) if held and old and not update else None
         if whole is not None:
             rows.write(tx, number, wish.id, held, old, whole, at, wish)

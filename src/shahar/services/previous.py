@@ -40,8 +40,8 @@ def told(
     entity was deleted; then its own stamps and scopes are told ("shell"), for its row may be erased before anybody
     reads of it.
     """
-    wanted, showing = _asked(tx, tenant)
-    if not wanted or old is None:
+    asked, showing = _asked(tx, tenant)
+    if not asked or old is None:
         return {}
     found: dict[str, Any] = {}
     if ends:
@@ -58,6 +58,11 @@ def told(
         if showing:
             found.setdefault("was", []).append([*where, was])
     return found
+
+
+def wanted(tx: Tx, tenant: int) -> bool:
+    """Whether somebody may ask what a change took the place of."""
+    return _asked(tx, tenant)[0]
 
 
 def _asked(tx: Tx, tenant: int) -> tuple[bool, bool]:

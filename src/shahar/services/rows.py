@@ -24,14 +24,36 @@ from shahar.values.instants import Instant
 
 def create(tx: Tx, tenant: int, whole: Whole) -> Applied:
     """The rows of a whole entity under an id that was never used: nothing is there to be compared or taken away."""
-    pk = entities.put(tx, tenant, whole.id, None, None, whole.shell, whole.text, whole.multi, whole.shape)
     applied = Applied(whole.shell, created=True)
+    if whole.plain:
+        return _plain(tx, tenant, None, whole, applied, whole.text)
+    pk = entities.put(tx, tenant, whole.id, None, None, whole.shell, whole.text, whole.multi, whole.shape)
     names = history.names(tx)
     rows = [_row(names, pk, whole.at, line) for line in whole.lines]
-    if "scope" in whole.shell:
-        rows += _scopes(names, pk, None, applied, whole.at)
-    history.append(tx, rows)
+    history.append(tx, rows + _scopes(names, pk, None, applied, whole.at))
     journal.append(tx, tenant, whole.at, "entity.created", whole.id, whole.what)
+    return applied
+
+
+def replace_plain(tx: Tx, tenant: int, held: entities.Held, whole: Whole) -> Applied | None:
+    """The rows of a plain entity in the place of a plain one of the same shape: nothing goes, and what was there need
+    not be read. None when it is not so, or somebody wants to know what was there.
+    """
+    if not whole.plain or held.plain is None or held.gone or previous.wanted(tx, tenant):
+        return None
+    shape, created, modified = held.plain
+    if shape != whole.shape or whole.at <= modified:
+        return None
+    applied = Applied(whole.shell | {"createdAt": created}, shell=True)
+    return _plain(tx, tenant, held, whole, applied, whole.dressed(applied.doc or {}))
+
+
+def _plain(tx: Tx, tenant: int, held: entities.Held | None, whole: Whole, applied: Applied, text: str) -> Applied:
+    pk = entities.put_plain(tx, tenant, held, whole, applied.doc or {}, text)
+    names, at = history.names(tx), whole.at
+    history.append(tx, [_row(names, pk, at, line) for line in whole.lines])
+    kind = "entity.updated" if held else "entity.created"
+    journal.append(tx, tenant, at, kind, whole.id, whole.what)
     return applied
 
 

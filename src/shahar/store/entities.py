@@ -20,6 +20,7 @@ import orjson
 from shahar.model import expiry, ordering
 from shahar.model import query as q
 from shahar.model.entity import Doc
+from shahar.model.told import Whole
 from shahar.store import expiries, history, shapes
 from shahar.store.db import Bulk, Tx
 from shahar.store.dialect import SQLITE
@@ -59,6 +60,8 @@ class Held:
     text: str
     gone: bool
     settled: int = -1
+    plain: tuple[str, Instant, Instant] | None = None
+    """Of one that was told plainly as a whole (model/told): its shape, and when it was made and changed."""
 
     def read(self) -> Doc | None:
         """The document, None while the entity is deleted."""
@@ -185,6 +188,18 @@ def put(
         expiries.put(tx, pk, expiry.earliest(doc if "attrs" in doc else orjson.loads(text)))
     new.settled = tx.settled
     _cache(tx).put((tenant, entity_id), new)
+    return pk
+
+
+def put_plain(tx: Tx, tenant: int, held: Held | None, whole: Whole, shell: Doc, text: str) -> int:
+    """Write a plain entity that is new, or is of the same shape as the plain one that was `held`; the row's number."""
+    pk = held.pk if held else _next(tx, "entity")
+    tx.later(_ROWS, [(pk, tenant, whole.id, None, 0, text)])
+    if held is None:
+        _put_types(tx, tenant, pk, shell, new=True)
+        shapes.became(tx, tenant, None, whole.shape)
+    plain = (whole.shape, shell["createdAt"], whole.at)
+    _cache(tx).put((tenant, whole.id), Held(pk, text, gone=False, settled=tx.settled, plain=plain))
     return pk
 
 

@@ -21,6 +21,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Final
 
@@ -175,21 +176,26 @@ def owning(folder: Path) -> Iterator[None]:
         yield
 
 
-def swap(folder: Path, new: Path, aside: str) -> bool:
-    """Put the store `new`, a file beside it, in the place of the one in `folder`, which is kept under the name `aside`;
-    whether there was one. Whoever calls this owns the folder.
+def swap(folder: Path, new: Path, aside: str) -> str:
+    """Put the store `new`, a file beside it, in the place of the one in `folder`, which is kept under the name `aside`,
+    or the next free one like it; that name, empty when there was no store. Whoever calls this owns the folder.
     """
     path = folder / NAME
-    there = path.exists()
-    if there:
+    kept = ""
+    if path.exists():
         _fold_back(path)
-        os.link(path, folder / aside)
+        kept = next(name for name in _names(aside) if not (folder / name).exists())
+        os.link(path, folder / kept)
     for name in (f"{NAME}-wal", f"{NAME}-shm"):
         (folder / name).unlink(missing_ok=True)
     settle(folder)
     new.replace(path)
     settle(folder)
-    return there
+    return kept
+
+
+def _names(first: str) -> Iterator[str]:
+    return chain([first], (f"{first}-{number}" for number in count(2)))
 
 
 def settle(folder: Path) -> None:
