@@ -15,15 +15,16 @@ import urllib.error
 import urllib.request
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 from shahar import __version__
-from shahar.services import archive, doctor
-from shahar.services.archive import Progress
-from shahar.store import keep
 from shahar.store.db import owned
 from shahar.values.errors import ShaharError
 from shahar.values.instants import Instant
+
+if TYPE_CHECKING:
+    from shahar.services.archive import Progress
+    from shahar.services.doctor import Facts
 
 COMMANDS: Final = {
     "backup": "copy a city, running or not, into one file",
@@ -48,6 +49,8 @@ def arguments(name: str, command: argparse.ArgumentParser) -> None:
 
 def run(data: Path, given: argparse.Namespace, at: Instant) -> int:
     """Do one of the commands; its exit status."""
+    from shahar.services import archive, doctor  # a start of the server does not wait for them
+
     if given.command == "backup":
         made = archive.write(data, given.file, __version__, at, bar(sys.stderr))
         print(f"{given.file}: {made.bytes / 1e6:.1f} MB, {made.counts['entity']} entities, sha256 {made.sha256}")
@@ -84,7 +87,10 @@ def bar(stream: TextIO, wide: int = 32) -> Progress:
     return draw
 
 
-def _facts(data: Path, at: Instant, *, quick: bool) -> doctor.Facts:
+def _facts(data: Path, at: Instant, *, quick: bool) -> Facts:
+    from shahar.services import archive, doctor
+    from shahar.store import keep
+
     path = data / keep.NAME
     disk = shutil.disk_usage(data if data.exists() else Path())
     look, fault, problem = None, "", None
