@@ -27,6 +27,7 @@ from shahar.services import past
 from shahar.services.broker import Broker, Mark
 from shahar.store import entities, history, instances, journal, tenants
 from shahar.store.db import Database, Tx
+from shahar.store.entities import Held
 from shahar.values.errors import Invalid, NoTenant, NotFound, TooComplex, Unavailable
 
 pytestmark = pytest.mark.anyio
@@ -149,6 +150,20 @@ async def test_a_whole_entity_told_beforehand_leaves_the_same_rows(tmp_path: Pat
         await db.close()
     assert left[0] == left[1]
     assert len(left[0]["journal"]) == len(TOLD) - 1, "the second creation is refused"
+
+
+async def test_a_plain_entity_takes_a_plain_one_s_place_without_anybody_reading_it(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(value: float, at: int) -> Any:
+        body = {"id": "urn:e:1", "type": "T", "a": {"type": "Property", "value": value}}
+        return read_whole("upsert", body, CORE, at)
+
+    await broker.apply("", [told(1, AT)], AT)
+    monkeypatch.setattr(Held, "read", lambda _held: pytest.fail("the old document was read"))
+    await broker.apply("", [told(2, AT + 1)], AT + 1)
+    kept = await broker.get("", "urn:e:1")
+    assert (kept["attrs"][D + "a"][0]["value"], kept["createdAt"], kept["modifiedAt"]) == (2, AT, AT + 1)
 
 
 def _tables(tx: Tx) -> dict[str, list[Any]]:

@@ -10,6 +10,7 @@ Source: ETSI GS CIM 009 V1.9.1 clauses 5.8.1 to 5.8.5, 5.11.2 to 5.11.6.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, Protocol
@@ -127,7 +128,7 @@ class Ledger:
         self.forget(tx, number, subscription_id, at)
 
 
-class Asked:
+class LedgerService(ABC):
     """What callers ask of a kind of subscriptions; a service of them is one of these."""
 
     parse: Parse
@@ -145,13 +146,13 @@ class Asked:
         self._forgotten: set[Key] = set()
         """Deleted, or about to be, and the journal's row of it is not read yet: rows before it make nothing of it."""
 
+    @abstractmethod
     def lanes(self) -> Mapping[Key, Lane]:
         """Those that are being told."""
-        raise NotImplementedError
 
+    @abstractmethod
     def drop(self, key: Key) -> None:
         """Tell one nothing more; nothing when it is not being told."""
-        raise NotImplementedError
 
     def dropped(self, key: Key) -> None:
         """Read in the journal that one was deleted."""

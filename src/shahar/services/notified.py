@@ -82,7 +82,7 @@ class Notified:
             self._forget_oldest()
         try:
             await asyncio.shield(self._told[key])
-        except Exception:
+        except Exception:  # told to who sent it, who may send it again
             self._told.pop(key, None)
             raise
 

@@ -38,7 +38,7 @@ from shahar.services.broker import Broker
 from shahar.services.dead_letters import DeadLetters
 from shahar.services.deliveries import Contexts, Sender
 from shahar.services.lanes import Item, Key, Lane, notification_id
-from shahar.services.ledger import Asked, owner_of, tally_of
+from shahar.services.ledger import LedgerService, owner_of, tally_of
 from shahar.services.owners import Owner, Owners, Rights, everybody
 from shahar.services.periods import Periods
 from shahar.services.registration_subscription_rows import KIND
@@ -54,7 +54,7 @@ PENDING: Final = 1_000
 log = structlog.get_logger(__name__)
 
 
-class RegistrationSubscriptions(Asked):
+class RegistrationSubscriptions(LedgerService):
     """The service: create, get, list, update, delete; and the runner's consumer that matches and delivers.
 
     `rights` says the types of registrations that an owner may read. `start` before the runner's start, `stop` before
@@ -70,7 +70,7 @@ class RegistrationSubscriptions(Asked):
         self, db: Database, broker: Broker, send: Sender, context: Contexts, now: Callable[[], Instant],
         rights: Rights = everybody,
     ) -> None:  # fmt: skip
-        Asked.__init__(self, db, rows.LEDGER, context)
+        LedgerService.__init__(self, db, rows.LEDGER, context)
         self._now = now
         self._lanes: dict[Key, Follower] = {}
         self._out = Tidings(send, context, broker.linked, now)

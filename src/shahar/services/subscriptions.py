@@ -48,7 +48,7 @@ from shahar.services.dead_letters import DeadLetters
 from shahar.services.deliveries import Contexts, Deliveries, Sender
 from shahar.services.forwarded import Forwarding
 from shahar.services.lanes import TOGETHER, Item, Key, Lane, notification_id
-from shahar.services.ledger import Asked, owner_of, tally_of
+from shahar.services.ledger import LedgerService, owner_of, tally_of
 from shahar.services.owners import Owner, Owners, Rights, everybody
 from shahar.services.periods import Periods
 from shahar.services.runner import Entry, Settled
@@ -72,7 +72,7 @@ Imply = Callable[[str, Source, Instant], Awaitable[str]]
 log = structlog.get_logger(__name__)
 
 
-class Subscriptions(Asked):
+class Subscriptions(LedgerService):
     """The service: create, get, list, update, delete; and the runner's consumer that matches and delivers.
 
     `context` compiles an @context (services/contexts), `now()` is the clock of expiry, throttling and notifiedAt,
@@ -89,7 +89,7 @@ class Subscriptions(Asked):
         self, db: Database, broker: Broker, send: Sender, context: Contexts, now: Callable[[], Instant],
         imply: Imply | None = None, rights: Rights = everybody, forwarding: Forwarding | None = None,
     ) -> None:  # fmt: skip
-        Asked.__init__(self, db, rows.LEDGER, context)
+        LedgerService.__init__(self, db, rows.LEDGER, context)
         self._broker = broker
         self._imply = imply
         self._forwarding = forwarding
@@ -110,7 +110,7 @@ class Subscriptions(Asked):
 
     async def ready(self, tenant: str, record: Record, at: Instant) -> Record:
         """See that the @context is at hand, and find the one address that notifications name it by (5.13.1)."""
-        await Asked.ready(self, tenant, record, at)
+        await LedgerService.ready(self, tenant, record, at)
         source = record["context"]
         json_ld = record["body"]["notification"]["endpoint"].get("accept") == LD_JSON
         named = self._imply is None or json_ld or not source or isinstance(source, str)
