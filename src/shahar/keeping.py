@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
 from shahar import __version__
-from shahar.store.db import owned
+from shahar.store.lock import owned
 from shahar.values.errors import ShaharError
 from shahar.values.instants import Instant
 

@@ -62,7 +62,8 @@ from shahar.services.runner import Runner
 from shahar.services.subscriptions import Subscriptions
 from shahar.services.transience import Transience
 from shahar.store import shapes
-from shahar.store.db import Database, owned
+from shahar.store.db import Database
+from shahar.store.lock import owned
 from shahar.values.errors import Invalid, NotFound, ShaharError, Unavailable
 from shahar.values.instants import SECOND, Instant
 from shahar.values.outbound import Outbound

@@ -30,8 +30,6 @@ What was measured: docs/speed.md.
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import queue
 import threading
 from collections import Counter
@@ -41,10 +39,11 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from time import monotonic
-from typing import Any, Final, TypeVar
+from typing import IO, Any, Final, TypeVar
 
 import apsw
 
+from shahar.store import lock
 from shahar.store.migrate import migrate
 from shahar.values.bounds import CHANGES_WAITING, QUERY_S
 from shahar.values.errors import OurFault, ShaharError, TooComplex, Unavailable
@@ -222,18 +221,6 @@ def _translate(problem: apsw.Error) -> ShaharError:
     return OurFault(f"the store failed: {problem}")
 
 
-def owned(path: Path) -> bool:
-    """Whether a process owns the database file at `path` now."""
-    try:
-        with path.with_suffix(".lock").open("r") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
 @dataclass(slots=True)
 class Database:
     """The store's one door to its file.
@@ -255,7 +242,7 @@ class Database:
     _opened: list[apsw.Connection] = field(default_factory=list)
     _listeners: list[Callable[[], None]] = field(default_factory=list)
     _untold: list[_Job] = field(default_factory=list)
-    _lock: Any = None
+    _lock: IO[str] | None = None
 
     async def open(self) -> None:
         """Take the file, bring its schema up to date, start the threads. Unavailable when another process owns it."""
@@ -323,14 +310,9 @@ class Database:
         return await self._loop.run_in_executor(self._pool, self._read, work, timeout_s)
 
     def _take(self) -> None:
-        self._lock = open(self.path.with_suffix(".lock"), "w")  # noqa: SIM115, PTH123 -- held open as long as we own the file
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
-            raise Unavailable(f"{self.path} is in use by another shahar process") from None
-        self._lock.write(str(os.getpid()))
-        self._lock.flush()
+        self._lock = lock.take(self.path)
+        if self._lock is None:
+            raise Unavailable(f"{self.path} is in use by another shahar process")
 
     def _release(self) -> None:
         if self._lock is not None:

@@ -14,7 +14,6 @@ Source: https://www.sqlite.org/lang_vacuum.html#vacuuminto.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import threading
@@ -28,6 +27,7 @@ from typing import Any, Final
 import apsw
 import orjson
 
+from shahar.store import lock
 from shahar.store.migrate import STEPS
 from shahar.values.errors import Conflict, Invalid, Unavailable
 from shahar.values.instants import Instant
@@ -168,11 +168,10 @@ def digest(path: Path) -> str:
 @contextmanager
 def owning(folder: Path) -> Iterator[None]:
     """Keep every other process from opening the store in `folder`. Conflict when one has it open."""
-    with (folder / NAME).with_suffix(".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise Conflict(f"a shahar process works in {folder}: stop it first", field="data") from None
+    held = lock.take(folder / NAME)
+    if held is None:
+        raise Conflict(f"a shahar process works in {folder}: stop it first", field="data")
+    with held:
         yield
 
 
