@@ -1,4 +1,4 @@
-"""The whole application in this process, put together by main as for `shahar serve`, and a client: for tests that ask
+"""The whole application in this process, put together as for `shahar serve`, and a client: for tests that ask
 every address without a server.
 
 Promises: everything is real but the network: no port is opened, MQTT is off, nothing outward is allowed; access is
@@ -16,8 +16,11 @@ from typing import Any, Final, cast
 import httpx
 from prometheus_client import CollectorRegistry
 
+from shahar import scenes
+from shahar.assembly import house
 from shahar.config import Settings
-from shahar.main import TABLES, house, plain_scene
+from shahar.main import wall
+from shahar.serving import TABLES
 from shahar.web.application import Application, pages
 from shahar.web.rates import Rates
 
@@ -29,9 +32,8 @@ async def whole(folder: Path) -> AsyncIterator[Application]:
     """The application of an empty city whose store is in `folder`, which exists."""
     registry = CollectorRegistry()
     settings = Settings(access="open", data=folder, mqtt="off")
-    async with house(settings, plain_scene(), registry) as (parts, db, _):
-        cold = pages(TABLES, {}, registry, lambda: {"store": db.running()})
-        yield Application(parts, cold, registry, Rates())
+    async with house(settings, scenes.plain(wall), wall, registry) as built:
+        yield Application(built.parts, pages(TABLES, {}, registry, built.ready), registry, Rates())
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Final, get_type_hints
+from typing import Any, Final, Literal, get_type_hints
 
 from shahar.values.errors import Invalid
 
@@ -41,7 +41,7 @@ class Settings:
     mqtt_port: int = _setting(1883, "port of the embedded MQTT server")
     sync_interval: float = _setting(1.0, "seconds of acknowledged MQTT messages that a power cut may cost")
     contexts: Path | None = _setting(None, "JSON file {address: path} of @context documents that are read from disk")
-    access: str = _setting(
+    access: Literal["closed", "public-read", "open"] = _setting(
         "closed",
         "who may without a credential: closed, public-read, open (loopback only)",
         ("closed", "public-read", "open"),
@@ -75,6 +75,22 @@ class Settings:
                 raise Invalid(
                     f"{network!r} is not a network", field="outbound_allow", rule="such as 127.0.0.0/8"
                 ) from None
+
+    @property
+    def local_base(self) -> str:
+        """The address under which this machine reaches us."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(self.host, self.host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def base(self) -> str:
+        """The address under which programs reach us."""
+        return self.public_url.rstrip("/") or self.local_base
+
+    @property
+    def address(self) -> str:
+        """The address under which sources reach us; empty when we do not know one that others could use."""
+        return self.base if self.public_url or is_loopback(self.host) else ""
 
 
 def is_loopback(host: str) -> bool:

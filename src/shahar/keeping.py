@@ -11,19 +11,17 @@ import argparse
 import json
 import shutil
 import sys
-import urllib.error
-import urllib.request
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Final
 
 from shahar import __version__
+from shahar.progress import bar
 from shahar.store.lock import owned
 from shahar.values.errors import ShaharError
 from shahar.values.instants import Instant
 
 if TYPE_CHECKING:
-    from shahar.services.archive import Progress
     from shahar.services.doctor import Facts
 
 COMMANDS: Final = {
@@ -69,24 +67,6 @@ def run(data: Path, given: argparse.Namespace, at: Instant) -> int:
     return 1 if any(one.state == "fail" for one in found) else 0
 
 
-def bar(stream: TextIO, wide: int = 32) -> Progress:
-    """A progress bar on a terminal; one line for each thing that is done where there is none."""
-    said: set[str] = set()
-
-    def draw(what: str, part: float) -> None:
-        if stream.isatty():
-            filled = round(part * wide)
-            stream.write(
-                f"\r{what:10} [{'#' * filled}{'.' * (wide - filled)}] {part:4.0%}" + ("\n" if part >= 1 else "")
-            )
-        elif what not in said:
-            said.add(what)
-            stream.write(f"{what} ...\n")
-        stream.flush()
-
-    return draw
-
-
 def _facts(data: Path, at: Instant, *, quick: bool) -> Facts:
     from shahar.services import archive, doctor
     from shahar.store import keep
@@ -108,11 +88,14 @@ def _facts(data: Path, at: Instant, *, quick: bool) -> Facts:
 
 def _ready(data: Path) -> str:
     """What the process that owns the folder answers on /ready; empty when it is ready."""
+    from urllib.error import HTTPError
+    from urllib.request import urlopen
+
     try:
         base = (data / "local.key").read_text().split()[0]
-        with urllib.request.urlopen(f"{base}/ready", timeout=10) as answer:
+        with urlopen(f"{base}/ready", timeout=10) as answer:
             return "" if answer.status == 200 else f"/ready answers {answer.status}"
-    except urllib.error.HTTPError as problem:
+    except HTTPError as problem:
         return f"/ready answers {problem.code}: {problem.read(500).decode(errors='replace')}"
     except (OSError, IndexError) as problem:
         return f"it does not answer: {problem}"

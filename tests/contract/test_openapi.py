@@ -13,7 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from starlette.routing import Route
 
-from shahar.main import TABLES
+from shahar.serving import TABLES
 from shahar.values import errors
 from shahar.web import problem
 from shahar.web.application import pages

@@ -11,7 +11,7 @@ import sys
 from functools import partial
 from typing import Final
 
-from shahar import main
+from shahar import assembly, main
 from shahar.ports.nats import Bounds
 from shahar.values import bounds
 
@@ -21,7 +21,7 @@ BODY_S: Final = 1
 
 def hurry() -> None:
     """Shorten the durations."""
-    for room, name, shorter in ((main, "Bounds", partial(Bounds, ack_wait_s=AGAIN_S)), (bounds, "BODY_S", BODY_S)):
+    for room, name, shorter in ((assembly, "Bounds", partial(Bounds, ack_wait_s=AGAIN_S)), (bounds, "BODY_S", BODY_S)):
         setattr(room, name, shorter)
 
 

@@ -122,7 +122,7 @@ def rooms_imported(source: Source, rooms: Iterable[str]) -> Iterator[tuple[int, 
         if each.module != PACKAGE and not each.module.startswith(PACKAGE + "."):
             continue
         room, longer = each.module[len(PACKAGE) + 1 :], each.path[len(PACKAGE) + 1 :]
-        if longer in known or (not room and longer in FLOORS):
+        if longer in known or (not room and longer in {*FLOORS, *TOP}):
             yield each.line, longer
         elif room:
             yield each.line, room
@@ -185,15 +185,9 @@ FLOORS: Final[dict[str, frozenset[str]]] = {
     "ports": frozenset({"values", "model", "services"}),
     "web": frozenset({"values", "model", "services"}),
     "demo": frozenset({"values", "model", "kit", "services", "ports"}),
-    "plugins": frozenset({"*"}),
-    "config": frozenset({"*"}),
-    "keeping": frozenset({"*"}),
-    "main": frozenset({"*"}),
-    "__main__": frozenset({"main"}),
 }
-TOP: Final = frozenset(
-    {"plugins", "config", "keeping", "main", "__main__"}
-)  # put things together; never imported from below
+# The top rooms put things together. Each may import every floor, and of the top rooms those that stand before it.
+TOP: Final = ("plugins", "config", "progress", "scenes", "assembly", "serving", "keys", "keeping", "main", "__main__")
 STRANGERS: Final = frozenset({"systems", "envelopes", "connectors", "ports"})  # whose rooms do not know each other
 
 
@@ -202,8 +196,9 @@ def may_import(importer: str, imported: str) -> bool:
     above, below = importer.split("."), imported.split(".")
     if above[0] == below[0]:
         return above[0] not in STRANGERS or len(above) == 1 or above[1:2] == below[1:2]
-    allowed = FLOORS.get(above[0], frozenset())
-    return below[0] in allowed or ("*" in allowed and (below[0] not in TOP or above[0] in {"main", "plugins"}))
+    if above[0] in TOP:
+        return below[0] not in TOP or TOP.index(below[0]) < TOP.index(above[0])
+    return below[0] in FLOORS.get(above[0], frozenset())
 
 
 def check_floors(source: Source, rooms: Iterable[str] = ()) -> list[Finding]:
@@ -212,7 +207,7 @@ def check_floors(source: Source, rooms: Iterable[str] = ()) -> list[Finding]:
         return [
             source.finding(line, f"the package itself imports {room}") for line, room in rooms_imported(source, rooms)
         ]
-    if source.floor not in FLOORS:
+    if source.floor not in {*FLOORS, *TOP}:
         return [source.finding(1, f"no floor is called {source.floor!r}")]
     found = []
     for line, room in rooms_imported(source, rooms):
@@ -262,7 +257,7 @@ def import_graph(sources: Iterable[Source]) -> dict[str, set[str]]:
 
 # --- sockets, disks, clocks -------------------------------------------------------------------------------------------
 
-OUTSIDE: Final = frozenset({"ports", "web", "demo", "plugins", "config", "keeping", "main", "__main__"})
+OUTSIDE: Final = frozenset({"ports", "web", "demo", *TOP})
 SPEAKS_OUT: Final = tuple(
     """
     socket socketserver ssl select selectors subprocess multiprocessing urllib.request http.client http.server

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.house import reading
+from tests.house import reading, rules
 
-FLOORS = ("values", "model", "store", "services", "ports", "web")
+FLOORS = ("values", "model", "store", "services", "ports", "web", "top")
 
 
 def rooms_there() -> set[str]:
@@ -13,6 +13,8 @@ def rooms_there() -> set[str]:
     for source in reading.package_sources():
         floor, _, rest = source.room.partition(".")
         room, _, inner = rest.partition(".")
+        if source.room in rules.TOP and source.room != "__main__":
+            floor, room = "top", source.room
         if floor in FLOORS and room:
             found.add(f"{floor}.{room}" + ("/" if inner or source.is_folder else ""))
     return found

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 from shahar.demo import city
 from shahar.demo.clock import BEHIND
@@ -128,22 +128,6 @@ def _history(stage: Stage, progress: Progress) -> Iterator[tuple[str, bytes, Ins
         if number % 250 == 0:
             progress((due.at - stage.first) / stage.history, number)
     progress(1.0, number)
-
-
-def bar(stream: TextIO, wide: int = 32) -> Progress:
-    """A progress bar on a terminal; two lines where there is none."""
-
-    def draw(part: float, messages: int) -> None:
-        last = part >= 1
-        if stream.isatty():
-            filled = round(part * wide)
-            line = f"\rLoading 30 days [{'#' * filled}{'.' * (wide - filled)}] {part:4.0%}  {messages} messages"
-            stream.write(line + ("\n" if last else ""))
-        elif last or messages == 250:
-            stream.write(f"Loaded 30 days: {messages} messages\n" if last else "Loading 30 days ...\n")
-        stream.flush()
-
-    return draw
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Our consumer of devices' messages: any MQTT 3.1.1 broker, one persistent session, acknowledged after the commit.
 
-For: every message on `up/{device}` and below it is handed to `receive`, which main gives us.
+For: every message on `up/{device}` and below it is handed to `receive`, which assembly gives us.
 Promises: a QoS 1 message is acknowledged only after `receive` returned, or raised CallerFault (the message is broken;
 whoever was to receive it has counted and kept it). After any other error it is not acknowledged: we leave the broker
 once what is under way is finished, and are given it again when we come back. So a message may come twice, but never not

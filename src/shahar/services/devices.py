@@ -83,7 +83,7 @@ class Devices:
     hash_key: Callable[[str], str]
     counts: Counter[str] = field(default_factory=Counter)
     admit: Callable[[list[tuple[str, str]]], Awaitable[None]] | None = None
-    """Told who may sign in to the MQTT server after each change of the register; set by main when there is one."""
+    """Told who may sign in to the MQTT server after each change of the register; set by assembly when there is one."""
     _devices: dict[str, Device] = field(default_factory=dict)
     _by_identifier: dict[str, Device] = field(default_factory=dict)
     _broken: int = 0

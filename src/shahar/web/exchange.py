@@ -47,7 +47,7 @@ MERGE_JSON: Final = "application/merge-patch+json"
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the web floor works with, put together by main. `now()` is the city's clock, in the demo the demo's own;
+    """What the web floor works with, put together by assembly. `now()` is the city's clock, in the demo the demo's own;
     `wall()` is the real
     one, by which sessions, links and rates are counted."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -207,22 +206,6 @@ def test_a_state_that_cannot_be_read_is_refused_with_a_sentence(tmp_path: Path, 
     (tmp_path / "demo" / "state.json").write_text(text)
     with pytest.raises(Invalid, match=r"state\.json cannot be read"):
         stage.enter(tmp_path, "", AUTUMN)
-
-
-class Terminal(io.StringIO):
-    """A stream that is a terminal."""
-
-    def isatty(self) -> bool:
-        return True
-
-
-def test_a_bar_is_drawn_on_a_terminal_and_two_lines_elsewhere() -> None:
-    for stream, told in ((Terminal(), "50%"), (io.StringIO(), "Loaded 30 days: 500 messages\n")):
-        draw = stage.bar(stream)
-        draw(0.5, 250)
-        draw(1.0, 500)
-        assert told in stream.getvalue()
-        assert stream.getvalue().endswith("\n")
 
 
 def test_the_register_can_keep_every_device_of_the_demo() -> None:

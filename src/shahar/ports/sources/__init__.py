@@ -1,7 +1,7 @@
 """Requests to context sources: each source behind its own fence.
 
 For: services/federation, which knows what to ask whom. The socket itself is opened by the one guarded door
-(ports/webhooks), given to us by main: private addresses are refused unless allowed, no redirect is followed,
+(ports/webhooks), given to us by assembly: private addresses are refused unless allowed, no redirect is followed,
 nothing is decompressed, no cookie is kept.
 Promises
 - An answer or an error comes within the call's own time, waiting for a place included.

@@ -69,7 +69,7 @@ class Accounts:
     """The accounts of one store.
 
     `access`: what those without a credential may: nothing (`closed`), read (`public-read`), everything (`open`).
-    `local_secret`: what credentials.new_local_secret gave, kept by main in a file that only the owner reads.
+    `local_secret`: what credentials.new_local_secret gave, kept by assembly in a file that only the owner reads.
     """
 
     def __init__(self, db: Database, *, access: Access, local_secret: str | None = None) -> None:

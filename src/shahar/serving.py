@@ -1,0 +1,175 @@
+"""A city on the wire: listens, serves until it is told to stop, and stops its parts in order.
+
+Promises: one clear sentence when it cannot start (port taken, folder not writable); a clean stop within 5 s on SIGTERM
+or SIGINT, whatever is under way.
+Does not: put parts together (assembly.py); hold a clock (`wall` comes from main).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import resource
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+from prometheus_client import CollectorRegistry
+
+from shahar import __version__, assembly
+from shahar.config import Settings
+from shahar.scenes import Scene
+from shahar.store import shapes
+from shahar.values.errors import Unavailable
+from shahar.values.instants import Instant
+from shahar.web import accounts, dead_letters, devices, docs, forwarded, openapi, operations, resident
+from shahar.web.application import Application, Table, pages
+from shahar.web.connection import counting
+from shahar.web.exchange import Parts
+from shahar.web.rates import Rates
+
+STATIC: Final = Path(__file__).parent / "web" / "static"
+FOLDERS: Final = {"/ops/static": STATIC / "ops", "/ops/map": STATIC / "map"}
+TABLES: Final[tuple[Table, ...]] = (
+    accounts.ROUTES,
+    devices.ROUTES,
+    dead_letters.ROUTES,
+    forwarded.ROUTES,
+    operations.ROUTES,
+    resident.ROUTES,
+    docs.ROUTES,
+    openapi.ROUTES,
+)
+STOP_S: Final = 3
+SWEEP_S: Final = 3_600
+
+Clock = Callable[[], Instant]
+
+
+async def run(settings: Settings, scene: Scene, wall: Clock) -> None:
+    """Serve until told to stop. `settings.data` is there and can be written."""
+    _tend_memory()
+    _allow_many_files()
+    listening = _listen(settings)
+    registry = CollectorRegistry()
+    async with assembly.house(settings, scene, wall, registry) as house:
+        parts = house.parts
+        application = Application(parts, pages(TABLES, FOLDERS, registry, house.ready), registry, Rates())
+        server = _server(application, parts.picture.close)
+        async with AsyncExitStack() as play:
+            if scene.play is not None:
+                await play.enter_async_context(scene.play(parts.devices))
+            await _greet(settings, parts, wall)
+            sweeping = asyncio.create_task(_sweep(parts, wall))
+            await server.serve(sockets=[listening])
+            sweeping.cancel()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server without its signal handling: that one raises the signal again after serving, and our parts would
+    not be stopped.
+    """
+
+    ending: Callable[[], None]
+    """Told when the end is asked for, so that streams end by themselves."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Ask for the end at the first signal, whatever is under way; a second one changes nothing."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, lambda: None)
+
+    def _end(self) -> None:
+        self.ending()
+        self.should_exit = True
+
+
+def _server(application: Application, ending: Callable[[], None]) -> uvicorn.Server:
+    server = _Server(
+        uvicorn.Config(
+            application,
+            http=counting(application.refused),
+            ws="none",
+            loop="uvloop",
+            lifespan="off",
+            access_log=False,
+            log_level="error",
+            timeout_graceful_shutdown=STOP_S,
+            timeout_keep_alive=30,
+            server_header=False,
+        )
+    )
+    server.ending = ending
+    return server
+
+
+async def _sweep(parts: Parts, wall: Clock) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_S)
+        await parts.accounts.sweep(wall())
+        await parts.broker.db.write(shapes.prune)
+
+
+async def _greet(settings: Settings, parts: Parts, wall: Clock) -> None:
+    base = settings.local_base
+    print(
+        f"Shahar {__version__} is running: {base}/ for residents, {base}/ops for operators, {base}/docs for programs",
+        flush=True,
+    )
+    if settings.mqtt == "embedded":
+        print(f"Devices: mqtt://{settings.mqtt_host}:{settings.mqtt_port}, topic up/NAME", flush=True)
+    token = await parts.accounts.first_link(wall()) if settings.access != "open" else None
+    if token is not None:
+        print(f"Become the administrator (once, within 24 h): {base}/welcome?token={token}", flush=True)
+
+
+def _tend_memory() -> None:
+    """Look for garbage less often: what was imported stays, and requests leave little that counting references does
+    not free. Python's own rhythm costs a tenth of the processor time (docs/speed.md).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
+
+
+def _allow_many_files() -> None:
+    """Raise the soft limit on open files to the hard one: each client, stream and delivery is a file."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the data folder when it is not there; Unavailable when it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.write_bytes(b"x" * 4096)
+        probe.unlink()
+    except OSError as problem:
+        raise Unavailable(f"the data folder {folder} cannot be written: {problem.strerror or problem}") from None
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+        listening.listen(2048)
+    except OSError as problem:
+        listening.close()
+        raise Unavailable(
+            f"cannot listen on {settings.host}:{settings.port}: {problem.strerror};"
+            " choose another with SHAHAR_PORT or --port"
+        ) from None
+    return listening
