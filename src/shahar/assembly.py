@@ -49,6 +49,7 @@ from shahar.services.registrations import Registrations
 from shahar.services.runner import Runner
 from shahar.services.subscriptions import Subscriptions
 from shahar.services.transience import Transience
+from shahar.store import keep
 from shahar.store.db import Database
 from shahar.values.errors import Unavailable
 from shahar.values.instants import SECOND, Instant
@@ -128,7 +129,10 @@ class _Ground:
 
 async def _ground(settings: Settings, scene: Scene, stack: AsyncExitStack) -> _Ground:
     """The store, the ways out, who is who, and the door of the city's state."""
-    db = Database(settings.data / "shahar.db")
+    path = settings.data / keep.NAME
+    if path.exists() and (steps := keep.missing(path)):
+        structlog.get_logger("shahar").warning("the store is brought up to date", schema=keep.SCHEMA, steps=steps)
+    db = Database(path)
     await db.open()
     stack.push_async_callback(db.close)
     webhooks, notices = _doors(settings, stack)

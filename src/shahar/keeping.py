@@ -1,4 +1,4 @@
-"""The commands of who keeps a city: `shahar backup`, `restore`, `doctor`.
+"""The commands of who keeps a city: `shahar backup`, `restore`, `upgrade`, `doctor`.
 
 For: main, which hands over the settings and what was typed.
 Promises: long work shows how far it is; `doctor` changes nothing, and ends with 1 when something is wrong enough to
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 COMMANDS: Final = {
     "backup": "copy a city, running or not, into one file",
     "restore": "put the city of a backup into the data folder",
+    "upgrade": "bring a city of an earlier version up to this one, or try it on a copy",
     "doctor": "say what is wrong with a city, and what to do",
 }
 _SIGNS: Final = {"ok": "ok  ", "warn": "WARN", "fail": "FAIL"}
@@ -40,6 +41,8 @@ def arguments(name: str, command: argparse.ArgumentParser) -> None:
         command.add_argument("file", type=Path, help="the backup")
         text = "put it in the place of a city that is there; that one is kept aside"
         command.add_argument("--replace", action="store_true", help=text)
+    elif name == "upgrade":
+        command.add_argument("--dry-run", action="store_true", help="say what would be done, tried on a copy")
     else:
         command.add_argument("--quick", action="store_true", help="do not read the whole store")
         command.add_argument("--json", action="store_true", help="for programs")
@@ -47,17 +50,51 @@ def arguments(name: str, command: argparse.ArgumentParser) -> None:
 
 def run(data: Path, given: argparse.Namespace, at: Instant) -> int:
     """Do one of the commands; its exit status."""
-    from shahar.services import archive, doctor  # a start of the server does not wait for them
+    acts = {"backup": _backup, "restore": _restore, "upgrade": _upgrade, "doctor": _doctor}
+    return acts[given.command](data, given, at)
 
-    if given.command == "backup":
-        made = archive.write(data, given.file, __version__, at, bar(sys.stderr))
-        print(f"{given.file}: {made.bytes / 1e6:.1f} MB, {made.counts['entity']} entities, sha256 {made.sha256}")
+
+def _backup(data: Path, given: argparse.Namespace, at: Instant) -> int:
+    from shahar.services import archive  # a start of the server does not wait for it
+
+    made = archive.write(data, given.file, __version__, at, bar(sys.stderr))
+    print(f"{given.file}: {made.bytes / 1e6:.1f} MB, {made.counts['entity']} entities, sha256 {made.sha256}")
+    return 0
+
+
+def _restore(data: Path, given: argparse.Namespace, at: Instant) -> int:
+    from shahar.services import archive
+
+    told, aside = archive.restore(given.file, data, at, replace=given.replace, progress=bar(sys.stderr))
+    kept = f"; what was there is kept as {aside}" if aside else ""
+    print(f"{data} holds the city of {told.at}, {told.counts['entity']} entities{kept}")
+    return 0
+
+
+def _upgrade(data: Path, given: argparse.Namespace, at: Instant) -> int:
+    from shahar.services import upgrade
+
+    plan = upgrade.plan(data)
+    if not plan.steps:
+        print(f"{data} is of schema {plan.found}, which shahar {__version__} writes: there is nothing to do")
         return 0
-    if given.command == "restore":
-        told, aside = archive.restore(given.file, data, at, replace=given.replace, progress=bar(sys.stderr))
-        kept = f"; what was there is kept as {aside}" if aside else ""
-        print(f"{data} holds the city of {told.at}, {told.counts['entity']} entities{kept}")
-        return 0
+    print(f"{data}: from schema {plan.found} to {plan.wanted}, {plan.bytes / 1e6:.1f} MB")
+    for number, step in enumerate(plan.steps, plan.found + 1):
+        print(f"  {number}  {step}")
+    free = shutil.disk_usage(data).free
+    print(f"room: {plan.needed / 1e6:.1f} MB while it runs; {free / 1e6:.1f} MB are free", flush=True)
+    if given.dry_run:
+        took_s = upgrade.rehearse(data, bar(sys.stderr))
+        print(f"tried on a copy: the steps take {took_s:.1f} s, and all of it hangs together; nothing was changed")
+    else:
+        aside = upgrade.perform(data, at, bar(sys.stderr))
+        print(f"{data} is of schema {plan.wanted}; what was there is kept as {aside}")
+    return 0
+
+
+def _doctor(data: Path, given: argparse.Namespace, at: Instant) -> int:
+    from shahar.services import doctor
+
     found = doctor.findings(_facts(data, at, quick=given.quick))
     if given.json:
         print(json.dumps([asdict(one) for one in found], indent=2))
@@ -68,7 +105,7 @@ def run(data: Path, given: argparse.Namespace, at: Instant) -> int:
 
 
 def _facts(data: Path, at: Instant, *, quick: bool) -> Facts:
-    from shahar.services import archive, doctor
+    from shahar.services import archive, doctor, upgrade
     from shahar.store import keep
 
     path = data / keep.NAME
@@ -82,7 +119,8 @@ def _facts(data: Path, at: Instant, *, quick: bool) -> Facts:
     except ShaharError as failure:
         fault = failure.detail
     ready = _ready(data) if owned(path) else None
-    left = tuple(sorted(one.name for one in data.glob(archive.RESTORING + "*"))) if ready is None else ()
+    begun = (one for name in (archive.RESTORING, upgrade.TRYING) for one in data.glob(name + "*"))
+    left = tuple(sorted(one.name for one in begun)) if ready is None else ()
     return doctor.Facts(at, disk.free, disk.total, look, fault, problem, ready, left)
 
 

@@ -60,7 +60,7 @@ def write(data: Path, to: Path, version: str, at: Instant, progress: Progress) -
     if to.exists():
         raise Conflict(f"{to} is there already", field="file", rule="the name of a file that is not there yet")
     folder = to.parent
-    _room(folder, 2 * source.stat().st_size)
+    need_room(folder, 2 * source.stat().st_size)
     part = folder / f".{to.name}.part"
     shutil.rmtree(part, ignore_errors=True)
     try:
@@ -108,7 +108,7 @@ def restore(file: Path, data: Path, at: Instant, *, replace: bool, progress: Pro
             if (data / keep.NAME).exists() and not replace:
                 rule = "--replace, which keeps the old one aside"
                 raise Conflict(f"there is a city in {data} already", field="data", rule=rule)
-            _room(data, told.bytes)
+            need_room(data, told.bytes)
             new = data / RESTORING
             _unpack(file, told, new, lambda done: progress("unpacking", done))
             _hold_against(told, new, file, progress)
@@ -203,7 +203,8 @@ def _checksum(file: Path, progress: keep.Progress) -> str:
     return total.hexdigest()
 
 
-def _room(folder: Path, needed: int) -> None:
+def need_room(folder: Path, needed: int) -> None:
+    """Unavailable when a disk has not so many bytes free."""
     try:
         free = shutil.disk_usage(folder).free
     except OSError as problem:

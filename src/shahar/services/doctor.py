@@ -75,7 +75,7 @@ def _store(facts: Facts) -> Iterator[Finding]:
         yield Finding("fail", "store", said, "use the newer program")
     elif look.schema < SCHEMA:
         said = f"schema {look.schema}; this program writes {SCHEMA}"
-        yield Finding("warn", "store", said, "shahar backup FILE, then shahar serve: it is brought up to date")
+        yield Finding("warn", "store", said, "shahar upgrade --dry-run tells what is to be done; then shahar upgrade")
     else:
         told = ", ".join(f"{look.counts[name]} {word}" for name, word in _COUNTED)
         yield Finding("ok", "store", f"schema {look.schema}; {told}; {look.bytes / 1e6:.1f} MB")
@@ -132,4 +132,4 @@ def _clock(facts: Facts) -> Iterator[Finding]:
 
 def _leftovers(facts: Facts) -> Iterator[Finding]:
     for name in facts.leftovers:
-        yield Finding("warn", "folder", f"{name} is left of an interrupted act", "restore again, or remove it")
+        yield Finding("warn", "folder", f"{name} is left of an interrupted act", "do it again, or remove it")

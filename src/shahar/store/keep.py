@@ -22,13 +22,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, count
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 
 import apsw
 import orjson
 
 from shahar.store import lock
-from shahar.store.migrate import STEPS
+from shahar.store.migrate import STEPS, migrate, pending
 from shahar.values.errors import Conflict, Invalid, Unavailable
 from shahar.values.instants import Instant
 
@@ -163,6 +164,26 @@ def digest(path: Path) -> str:
                 total.update(orjson.dumps(row))
         connection.execute("COMMIT")
     return total.hexdigest()
+
+
+def missing(path: Path) -> tuple[str, ...]:
+    """What the steps bring that a store has not seen; Unavailable when it is of a later program."""
+    with _reading(path) as connection:
+        return tuple(step.what for step in pending(connection))
+
+
+def upgrade(path: Path) -> float:
+    """Bring a store that nobody else has open up to date, all steps at once; the seconds that they took."""
+    started = monotonic()
+    connection = apsw.Connection(str(path))
+    try:
+        connection.execute("PRAGMA synchronous=FULL").fetchall()
+        migrate(connection)
+    except apsw.Error as problem:
+        raise Unavailable(f"{path} could not be brought up to date: {problem}") from None
+    finally:
+        connection.close(True)
+    return monotonic() - started
 
 
 @contextmanager

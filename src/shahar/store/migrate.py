@@ -1,7 +1,8 @@
-"""The schema as numbered steps; each is applied once, in its own transaction, and never edited after it has landed.
+"""The schema as numbered steps; each is applied once and never edited after it has landed.
 
-Promises: a store of any earlier version is brought up to this one at opening; a store of a later version is refused
-with a sentence. The rows, in words:
+Promises: a store of any earlier version is brought up to this one at opening, all steps in one transaction: whenever
+the power goes, it is of the old version or the new one; a store of a later version is refused with a sentence. The
+rows, in words:
 - one entity is one document row (`entity`), its types (`entity_type`), its places in an R*Tree (`place`, `place_of`);
 - each attribute instance over time is one `history` row, clustered by entity and instant, so that the ten readings of
   one update lie
@@ -17,14 +18,24 @@ continues it.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import apsw
 
 from shahar.values.errors import Unavailable
 
-STEPS: Final[tuple[str, ...]] = (
-    """
+
+class Step(NamedTuple):
+    """One step: what it brings, for whoever is asked whether it may be done, and how."""
+
+    what: str
+    sql: str
+
+
+STEPS: Final = (
+    Step(
+        "entities, their history, the journal, records",
+        """
     CREATE TABLE tenant(pk INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, made_at INTEGER NOT NULL) STRICT;
     INSERT INTO tenant(name, made_at) VALUES('', 0);
     CREATE TABLE name(pk INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
@@ -53,7 +64,10 @@ STEPS: Final[tuple[str, ...]] = (
       PRIMARY KEY(kind, tenant, key)) STRICT, WITHOUT ROWID;
     CREATE TABLE attribute_index(attr TEXT PRIMARY KEY, made_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     """,
-    """
+    ),
+    Step(
+        "types and attributes are tallied",
+        """
     CREATE TABLE shape(
       tenant INTEGER NOT NULL, shape TEXT NOT NULL, entities INTEGER NOT NULL,
       PRIMARY KEY(tenant, shape)) STRICT, WITHOUT ROWID;
@@ -66,23 +80,35 @@ STEPS: Final[tuple[str, ...]] = (
           FROM (SELECT value FROM json_each(e.doc, '$.type') ORDER BY value) t))) AS text, count(*)
       FROM entity e WHERE gone IS NULL GROUP BY tenant, text;
     """,
-    """
+    ),
+    Step(
+        "what ends by itself is listed",
+        """
     CREATE TABLE expiry(entity INTEGER PRIMARY KEY, at INTEGER NOT NULL) STRICT;
     CREATE INDEX expiry_at ON expiry(at);
     """,
+    ),
 )
 
 
 def migrate(connection: apsw.Connection) -> None:
-    """Bring the schema up to date, one transaction a step; Unavailable when the file is from a later version."""
+    """Bring the schema up to date in one transaction; Unavailable when the file is from a later version."""
+    missing = pending(connection)
+    if not missing:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    for step in missing:
+        connection.execute(step.sql)
+    connection.execute(f"PRAGMA user_version={len(STEPS)}")
+    connection.execute("COMMIT")
+
+
+def pending(connection: apsw.Connection) -> tuple[Step, ...]:
+    """The steps that a store has not seen; Unavailable when the file is from a later version."""
     row = connection.execute("PRAGMA user_version").fetchone()
     found = int(row[0]) if row else 0
     if found > len(STEPS):
         raise Unavailable(
             f"the data are of schema {found}; this program knows up to {len(STEPS)}: use the newer program"
         )
-    for number, step in enumerate(STEPS[found:], found + 1):
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute(step)
-        connection.execute(f"PRAGMA user_version={number}")
-        connection.execute("COMMIT")
+    return STEPS[found:]
