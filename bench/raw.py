@@ -27,7 +27,8 @@ from shahar.model.change import Change, Kind
 from shahar.model.context import CORE
 from shahar.model.entity import CREATE, PATCH, parse_entity
 from shahar.services.broker import Broker
-from shahar.store.db import CHECKPOINT_EVERY_S, CHECKPOINT_PAGES, Database
+from shahar.store.engines import connect
+from shahar.store.sqlite import CHECKPOINT_EVERY_S, CHECKPOINT_PAGES
 from shahar.values.instants import SECOND
 
 SETTINGS: Final = (
@@ -97,7 +98,7 @@ async def _record(file: Path, entities: int, kind: Kind, groups: Sequence[list[C
     recorder = Recorder()
     recorded: list[Group] = []
     with recorder.hooked():
-        db = Database(file)
+        db = connect(file)
         await db.open()
         broker = Broker(db)
         for first in range(0, entities, 1_000):
@@ -105,7 +106,7 @@ async def _record(file: Path, entities: int, kind: Kind, groups: Sequence[list[C
     await db.close()
     shutil.copyfile(file, file.with_suffix(".start"))
     with recorder.hooked():
-        db = Database(file)
+        db = connect(file)
         await db.open()
         broker = Broker(db)
         recorder.on = True

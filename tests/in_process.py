@@ -25,7 +25,7 @@ from shahar.services.federation import Federation
 from shahar.services.identity import Identity
 from shahar.services.registration_subscriptions import RegistrationSubscriptions
 from shahar.services.registrations import Registrations
-from shahar.store.db import Database
+from shahar.store.engines import connect
 from shahar.values.instants import SECOND
 from shahar.web.application import Application, Receive, Send
 from shahar.web.application import Scope as Asgi
@@ -46,7 +46,7 @@ async def asking(
 ) -> AsyncIterator[tuple[httpx.AsyncClient, Accounts]]:
     """A client with a key of these rights, and the accounts behind it; paths are below `BASE`. `door`: by which context
     sources are reached."""
-    db = Database(folder / "city.db")
+    db = connect(folder / "city.db")
     await db.open()
     accounts = Accounts(db, access="closed")
     identity = Identity(db)

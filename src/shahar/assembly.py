@@ -51,6 +51,7 @@ from shahar.services.subscriptions import Subscriptions
 from shahar.services.transience import Transience
 from shahar.store import keep
 from shahar.store.db import Database
+from shahar.store.engines import connect
 from shahar.values.errors import Unavailable
 from shahar.values.instants import SECOND, Instant
 from shahar.values.outbound import Outbound
@@ -132,7 +133,7 @@ async def _ground(settings: Settings, scene: Scene, stack: AsyncExitStack) -> _G
     path = settings.data / keep.NAME
     if path.exists() and (steps := keep.missing(path)):
         structlog.get_logger("shahar").warning("the store is brought up to date", schema=keep.SCHEMA, steps=steps)
-    db = Database(path)
+    db = connect(path)
     await db.open()
     stack.push_async_callback(db.close)
     webhooks, notices = _doors(settings, stack)

@@ -49,11 +49,11 @@ async def make(settings: Settings, wish: argparse.Namespace, at: Instant) -> str
 async def _in_store(settings: Settings, wish: argparse.Namespace, at: Instant) -> str:
     """Make it in the store of a city that does not run."""
     from shahar.services.accounts import Accounts
-    from shahar.store.db import Database
+    from shahar.store.engines import connect
 
     if not (settings.data / "shahar.db").exists():
         raise NotFound(f"there is no city in {settings.data}; name its folder with --data")
-    db = Database(settings.data / "shahar.db")
+    db = connect(settings.data / "shahar.db")
     await db.open()
     try:
         accounts = Accounts(db, access=settings.access)

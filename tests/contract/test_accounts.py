@@ -17,6 +17,8 @@ from shahar.model.access import ANONYMOUS, ANY, HOUSE, OPEN, PUBLIC, Actor, Scop
 from shahar.services.accounts import Access, Accounts, memory
 from shahar.store import journal
 from shahar.store.db import Database, Tx
+from shahar.store.engines import connect
+from shahar.store.sqlite import Sqlite
 from shahar.values.bounds import KEY_DAYS, LINKS
 from shahar.values.errors import Forbidden, Invalid, NotFound, TooMany, Unauthenticated, Unavailable
 from shahar.values.instants import DAY, HOUR, MINUTE, SECOND
@@ -29,7 +31,7 @@ Story = Callable[[Accounts, Database], Awaitable[None]]
 
 def with_accounts(folder: Path, story: Story, access: Access = "closed") -> None:
     async def run() -> None:
-        db = Database(folder / "city.db")
+        db = connect(folder / "city.db")
         await db.open()
         try:
             accounts = Accounts(db, access=access)
@@ -261,7 +263,7 @@ def test_a_revoked_key_is_refused_at_once_with_its_sessions(tmp_path: Path) -> N
     with_accounts(tmp_path, story)
 
 
-class LateReads(Database):
+class LateReads(Sqlite):
     """A store whose answers, once `late` is set, come back only when `go` is set: the snapshot is older by then."""
 
     late = False

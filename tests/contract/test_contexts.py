@@ -17,6 +17,7 @@ from shahar.model.terms import CORE_URL
 from shahar.services.contexts import AGAIN_S, Contexts
 from shahar.store import tenants
 from shahar.store.db import Database
+from shahar.store.engines import connect
 from shahar.values.bounds import CONTEXT_FRESH_S
 from shahar.values.errors import ContextUnavailable, Invalid, NoTenant, NotFound, PeerFailed, TooMany
 from shahar.values.instants import SECOND
@@ -43,7 +44,7 @@ class Fetches:
 @pytest.fixture
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
     """An open store."""
-    database = Database(tmp_path / "shahar.db")
+    database = connect(tmp_path / "shahar.db")
     await database.open()
     yield database
     await database.close()

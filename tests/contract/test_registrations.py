@@ -20,6 +20,7 @@ from shahar.services.accounts import Accounts
 from shahar.services.registrations import Registrations
 from shahar.store import journal
 from shahar.store.db import Database
+from shahar.store.engines import connect
 from shahar.values import bounds
 from shahar.values.errors import Conflict, Exists, NoTenant, NotFound, TooMany
 from shahar.values.instants import SECOND
@@ -277,7 +278,7 @@ async def test_whoever_registers_a_source_must_hold_what_goes_to_it_and_comes_fr
 
 @asynccontextmanager
 async def house(folder: Path, now: Callable[[], int] = lambda: NOW) -> AsyncIterator[tuple[Registrations, Database]]:
-    db = Database(folder / "city.db")
+    db = connect(folder / "city.db")
     await db.open()
     held = Registrations(db, now)
     await held.start()

@@ -27,6 +27,7 @@ from shahar.services import past
 from shahar.services.broker import Broker, Mark
 from shahar.store import entities, history, instances, journal, tenants
 from shahar.store.db import Database, Tx
+from shahar.store.engines import connect
 from shahar.store.entities import Held
 from shahar.values.errors import Invalid, NoTenant, NotFound, TooComplex, Unavailable
 
@@ -38,7 +39,7 @@ AT = 1_700_000_000_000_000
 @pytest.fixture
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
     """An open store in a folder of its own."""
-    database = Database(tmp_path / "shahar.db")
+    database = connect(tmp_path / "shahar.db")
     await database.open()
     yield database
     await database.close()
@@ -136,7 +137,7 @@ TOLD: list[tuple[str, dict[str, Any]]] = [
 async def test_a_whole_entity_told_beforehand_leaves_the_same_rows(tmp_path: Path, hurried: bool) -> None:
     left = []
     for told in (False, True):
-        db = Database(tmp_path / f"{told}.db")
+        db = connect(tmp_path / f"{told}.db")
         await db.open()
         broker = Broker(db)
         for turn, (kind, attributes) in enumerate(TOLD):
@@ -277,9 +278,10 @@ async def test_a_query_that_does_not_end_is_stopped(db: Database) -> None:
         await db.read(lambda tx: tx.row(endless), timeout_s=0.2)
 
 
-async def test_a_second_owner_is_refused(db: Database) -> None:
+@pytest.mark.usefixtures("db")
+async def test_a_second_owner_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="in use"):
-        await Database(db.path).open()
+        await connect(tmp_path / "shahar.db").open()
 
 
 async def test_the_journal_is_kept_until_everybody_has_passed(db: Database, broker: Broker) -> None:

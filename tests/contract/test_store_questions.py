@@ -21,7 +21,7 @@ from shahar.model.context import compile_context
 from shahar.model.entity import Doc, parse_entity
 from shahar.services.broker import Broker
 from shahar.store import entities
-from shahar.store.db import Database
+from shahar.store.engines import connect
 
 pytestmark = pytest.mark.anyio
 AT: Final = 1_700_000_000_000_000
@@ -112,7 +112,7 @@ class Filled:
 async def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Filled]:
     """The same random city for all questions."""
     dice = random.Random(20261122)
-    db = Database(tmp_path_factory.mktemp("asked") / "city.db")
+    db = connect(tmp_path_factory.mktemp("asked") / "city.db")
     await db.open()
     broker = Broker(db)
     ids = []

@@ -20,6 +20,7 @@ from shahar.services.broker import Broker, Span
 from shahar.services.transience import CHUNK, Transience
 from shahar.store import expiries, journal
 from shahar.store.db import Database
+from shahar.store.engines import connect
 from shahar.values import instants
 from shahar.values.errors import Invalid, NotFound, ShaharError
 from shahar.values.instants import SECOND, Instant
@@ -63,7 +64,7 @@ class City:
 @pytest.fixture
 async def city(tmp_path: Path) -> AsyncIterator[City]:
     """An empty city."""
-    db = Database(tmp_path / "city.db")
+    db = connect(tmp_path / "city.db")
     await db.open()
     yield City(db)
     await db.close()

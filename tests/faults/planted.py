@@ -12,10 +12,8 @@ import sys
 import time
 from typing import Final
 
-import apsw
-
 from shahar import main
-from shahar.store import db
+from shahar.store import db, sqlite
 
 VARIABLE: Final = "SHAHAR_TEST_PLANTED"
 FAULT: Final = "answer-before-commit"
@@ -25,24 +23,29 @@ LATE_S: Final = 0.1
 
 def plant() -> None:
     """Answer a group first, and make it durable a little later."""
-    groups: dict[int, list[db._Job]] = {}
-    deliver, together = db.Database._deliver, db.Database._try_together
+    groups: dict[int, list[db.Job]] = {}
+    deliver, begin, commit = db.Database._deliver, sqlite._Writing.begin, sqlite._Writing.commit
 
-    def noting(self: db.Database, connection: apsw.Connection, tx: db.Tx, group: list[db._Job]) -> bool:
+    def noting(self: sqlite._Writing, group: list[db.Job]) -> None:
         groups[id(self)] = group
-        return together(self, connection, tx, group)
+        begin(self, group)
 
-    def answering(self: db.Database, connection: apsw.Connection) -> None:
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._deliver, list(groups[id(self)]))
+    def answering(self: sqlite._Writing) -> None:
+        assert self._db._loop is not None
+        self._db._loop.call_soon_threadsafe(self._db._deliver, list(groups[id(self)]))
         time.sleep(LATE_S)
-        connection.execute("COMMIT")
+        commit(self)
 
-    def once(self: db.Database, group: list[db._Job]) -> None:
+    def once(self: db.Database, group: list[db.Job]) -> None:
         deliver(self, [job for job in group if not job.future.done()])
 
-    for name, act in (("_try_together", noting), ("_make_durable", answering), ("_deliver", once)):
-        setattr(db.Database, name, act)
+    writing = sqlite._Writing
+    for room, name, act in (
+        (writing, "begin", noting),
+        (writing, "commit", answering),
+        (db.Database, "_deliver", once),
+    ):
+        setattr(room, name, act)
 
 
 if __name__ == "__main__":

@@ -266,10 +266,10 @@ SPEAKS_OUT: Final = tuple(
     """.split()
 )
 DATABASES: Final = ("apsw", "sqlite3", "asyncpg", "psycopg", "duckdb", "pyarrow", "sqlalchemy")
-CONNECTIONS: Final = ("store.db", "store.dialect", "store.keep", "store.migrate")
+CONNECTIONS: Final = ("store.sqlite", "store.keep", "store.migrate")
 DATABASE_ROOMS: Final[dict[str, tuple[str, ...]]] = {
     "apsw": CONNECTIONS,
-    "asyncpg": CONNECTIONS,
+    "asyncpg": ("store.postgres", "store.migrate"),
     "duckdb": ("store.lake",),
     "pyarrow": ("store.lake",),
 }

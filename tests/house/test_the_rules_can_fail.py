@@ -107,7 +107,7 @@ PLANTED: list[tuple[Checker, str, str]] = [
 
 HONEST: list[tuple[Checker, str, str]] = [
     (rules.check_sockets, "ports.webhooks", "import httpx"),
-    (rules.check_sockets, "store.db", "import apsw"),
+    (rules.check_sockets, "store.sqlite", "import apsw"),
     (rules.check_sockets, "values.names", "from urllib.parse import quote"),
     (rules.check_disks, "store.db", "from pathlib import Path"),
     (rules.check_clocks, "main", "import time\nat = time.time()"),

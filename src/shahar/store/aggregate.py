@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final
 
@@ -22,29 +23,30 @@ from shahar.model.evolution import PLURAL, Figure
 from shahar.model.figures import TIME, time_of_day, valued
 from shahar.model.temporal import Aggregation, Period, check_periods, edges
 from shahar.store.db import Tx
-from shahar.store.dialect import SQLITE
+from shahar.store.dialect import Dialect
 from shahar.store.windows import Source
 from shahar.values.bounds import TEMPORAL_PERIODS
 from shahar.values.instants import Instant
 
-_PLAIN: Final = SQLITE.member("doc", "$.value")
-_TYPED: Final = SQLITE.member("doc", '$.value."@value"')
-_OTHERS: Final = ", ".join(SQLITE.member("doc", f"$.{member}") for member in PLURAL if member != "value")
-_TYPE_IN_VALUE: Final = SQLITE.member("doc", '$.value."@type"')
-_OF_TIME: Final = f"coalesce({SQLITE.member('doc', '$.valueType')}, {_TYPE_IN_VALUE})"
-_KIND: Final = f"""CASE {SQLITE.kind("doc", "$.value")}
-  WHEN 'integer' THEN 0 WHEN 'real' THEN 0 WHEN 'true' THEN 1 WHEN 'false' THEN 1 WHEN 'array' THEN 2
-  WHEN 'text' THEN CASE {_OF_TIME} WHEN 'Time' THEN 4 ELSE 3 END
-  ELSE CASE {SQLITE.member("doc", "$.type")} WHEN 'ListProperty' THEN 2
-    ELSE CASE {_OF_TIME} WHEN 'DateTime' THEN 3 WHEN 'Date' THEN 3 WHEN 'Time' THEN 4 ELSE 5 END END
-  END"""
-_VALUE: Final = f"""CASE {SQLITE.kind("doc", "$.value")}
-  WHEN 'integer' THEN {_PLAIN} WHEN 'real' THEN {_PLAIN} ELSE coalesce({_TYPED}, {_PLAIN}, {_OTHERS}) END"""
-_AS_NUMBER: Final = f"""CASE c WHEN 0 THEN v WHEN 1 THEN v WHEN 2 THEN {SQLITE.length("v")}
-  WHEN 4 THEN CAST(substr(v, 1, 2) AS INTEGER) * 3600 + CAST(substr(v, 4, 2) AS INTEGER) * 60
-    + CAST(substr(v, 7) AS REAL) END"""
+_OTHERS: Final = tuple(member for member in PLURAL if member != "value")
 
-_IN_PERIOD: Final = f"h.t >= {SQLITE.member('p.value', '$[0]')} AND h.t < {SQLITE.member('p.value', '$[1]')}"
+
+@lru_cache
+def _value(dialect: Dialect) -> str:
+    """The value of an instance, as a number or a text."""
+    plain, typed = dialect.text("doc", "value"), dialect.text("doc", "value", "@value")
+    found = f"coalesce({', '.join([typed, plain, *(dialect.text('doc', member) for member in _OTHERS)])})"
+    return dialect.sort("doc", "value", number=plain, boolean=found, array=found, text=found, other=found)
+
+
+@lru_cache
+def _kind(dialect: Dialect) -> str:
+    """Of which kind it is: number 0, boolean 1, array 2, text or date 3, time 4, anything else 5."""
+    of_time = f"coalesce({dialect.text('doc', 'valueType')}, {dialect.text('doc', 'value', '@type')})"
+    other = f"""CASE {dialect.text("doc", "type")} WHEN 'ListProperty' THEN 2
+    ELSE CASE {of_time} WHEN 'DateTime' THEN 3 WHEN 'Date' THEN 3 WHEN 'Time' THEN 4 ELSE 5 END END"""
+    text = f"CASE {of_time} WHEN 'Time' THEN 4 ELSE 3 END"
+    return dialect.sort("doc", "value", number="0", boolean="1", array="2", text=text, other=other)
 
 
 def figures(tx: Tx, each: Source, wanted: Aggregation, most: int = TEMPORAL_PERIODS) -> list[Figure]:
@@ -52,11 +54,11 @@ def figures(tx: Tx, each: Source, wanted: Aggregation, most: int = TEMPORAL_PERI
     row = tx.row(each.select("min(t), max(t)"), each.bindings)
     if row is None or row[0] is None:
         return []
-    slots = _slots(each, wanted.period, int(row[0]), int(row[1]))
+    slots = _slots(tx.dialect, each, wanted.period, int(row[0]), int(row[1]))
     types: dict[tuple[int, int], str] = {}
     found: list[Figure] = []
     for attr, dataset, iri, dataset_id, slot, *rest in tx.iterate(
-        _statement(each, slots, wanted.methods), each.bindings | slots.bindings
+        _statement(tx.dialect, each, slots, wanted.methods), each.bindings | slots.bindings
     ):
         series = (attr, dataset)
         if series not in types:
@@ -69,7 +71,7 @@ def figures(tx: Tx, each: Source, wanted: Aggregation, most: int = TEMPORAL_PERI
 
 def _type(tx: Tx, each: Source, series: tuple[int, int]) -> str:
     """The type of a series' attribute."""
-    statement = each.select(SQLITE.member("doc", "$.type"), "attr = :a AND dataset = :d") + " LIMIT 1"
+    statement = each.select(tx.dialect.text("doc", "type"), "attr = :a AND dataset = :d") + " LIMIT 1"
     row = tx.row(statement, each.bindings | {"a": series[0], "d": series[1]})
     return str(row[0]) if row else "Property"
 
@@ -85,7 +87,7 @@ class _Slots:
     periods: str = ""
 
 
-def _slots(each: Source, period: Period, first: Instant, last: Instant) -> _Slots:
+def _slots(dialect: Dialect, each: Source, period: Period, first: Instant, last: Instant) -> _Slots:
     """The periods from the start of the span, or the first instance where it has none."""
     start = each.span.start if each.span.start is not None else first
     if period.whole:
@@ -100,27 +102,30 @@ def _slots(each: Source, period: Period, first: Instant, last: Instant) -> _Slot
         )
     listed = list(pairwise(edges(period, start, last + 1)))
     given = {"periods": orjson.dumps(listed).decode()}
-    return _Slots("p.key", given, lambda slot: listed[slot], SQLITE.rows("periods"))
+    return _Slots("p.key", given, lambda slot: listed[slot], dialect.table("periods", ("begins", "ends")))
 
 
-def _statement(each: Source, slots: _Slots, methods: tuple[str, ...]) -> str:
+def _statement(dialect: Dialect, each: Source, slots: _Slots, methods: tuple[str, ...]) -> str:
     """Columns: series, its names, slot, then what _values reads. Values are taken out of the documents before they are
     sorted into periods, or whole documents would be sorted."""
-    columns = f"attr, dataset, {slots.sql} AS slot, {_VALUE} AS v, {_KIND} AS c"
+    columns = f"attr, dataset, {slots.sql} AS slot, {_value(dialect)} AS v, {_kind(dialect)} AS c"
     if slots.periods:
-        values = each.select(columns, _IN_PERIOD, f"{slots.periods} p CROSS JOIN ")
+        values = each.select(columns, "h.t >= p.begins AND h.t < p.ends", f"{slots.periods} p CROSS JOIN ")
     else:
         values = each.select(columns)
-    numbers = f"SELECT attr, dataset, slot, v, c, {_AS_NUMBER} AS x FROM ({values})"
+    numbers = f"SELECT attr, dataset, slot, v, c, {dialect.figure} AS x FROM ({values}) i"
+    x = dialect.real("x")
     if "stddev" in methods:
-        numbers = f"SELECT *, avg(x) OVER (PARTITION BY attr, dataset, slot) AS mean FROM ({numbers})"
-    kinds = ", ".join(f"max(c = {kind})" for kind in range(6))
+        numbers = f"SELECT *, avg({x}) OVER (PARTITION BY attr, dataset, slot) AS mean FROM ({numbers}) n"
+    kinds = ", ".join(f"max(CASE WHEN c = {kind} THEN 1 ELSE 0 END)" for kind in range(6))
+    text = dialect.ordered("CASE WHEN c IN (3, 4) THEN v END")
     return (
         f"WITH h AS MATERIALIZED ({numbers}) SELECT h.attr, h.dataset, n.text, d.text, h.slot, {kinds}, count(*),"
-        f" {'count(DISTINCT v)' if 'distinctCount' in methods else 'NULL'}, total(x), avg(x), total(1.0 * x * x),"
-        f" {'avg((x - mean) * (x - mean))' if 'stddev' in methods else 'NULL'},"
+        f" {f'count(DISTINCT {dialect.distinct})' if 'distinctCount' in methods else 'NULL'},"
+        f" coalesce(sum({x}), 0.0), avg({x}), coalesce(sum({x} * {x}), 0.0),"
+        f" {f'avg(({x} - mean) * ({x} - mean))' if 'stddev' in methods else 'NULL'},"
         " min(CASE WHEN c < 3 THEN x END), max(CASE WHEN c < 3 THEN x END),"
-        " min(CASE WHEN c IN (3, 4) THEN v END), max(CASE WHEN c IN (3, 4) THEN v END)"
+        f" min({text}), max({text})"
         " FROM h JOIN name n ON n.pk = h.attr LEFT JOIN name d ON d.pk = h.dataset"
         " GROUP BY h.attr, h.dataset, h.slot, n.text, d.text ORDER BY h.attr, h.dataset, h.slot"
     )

@@ -1,8 +1,8 @@
-"""Connections and the group commit: one writer thread, a few reader threads, one checkpoint thread.
+"""The store's one door, whichever engine stands behind it: the group commit, and what a work sees.
 
 For: making changes durable before they are answered, at rates that one commit a request cannot reach. Changes that
 arrive together are applied in the order of their arrival by one writer inside one transaction and made durable by one
-fsync; only then are their futures resolved.
+fsync; only then are their futures resolved. store/sqlite and store/postgres are the engines, store/engines chooses.
 
 Why it is fast. Python runs one thread at a time, and each statement lets the event loop's thread in and has to wait for
 it to come out again. So (1) rows that nobody reads meanwhile are put off (`Tx.later`) and written many in one
@@ -11,20 +11,14 @@ loop reads the next requests while the disk works, and not while the writer thin
 else is waiting, nor while a work that is `long` is being done.
 
 Promises
-- `await write(work)` returns after the commit that holds the work's rows is on the disk (WAL, synchronous=FULL), or
-  raises and leaves nothing behind. A work that fails takes nobody with it: when it has written already, the group is
-  rolled back and each of its members is done again alone.
+- `await write(work)` returns after the commit that holds the work's rows is on the disk, or raises and leaves nothing
+  behind. A work that fails takes nobody with it: when it has written already, the group is rolled back and each of its
+  members is done again alone. A group whose connection is lost is done again once, on a new one.
 - A work sees what the works before it wrote, put off or not: reading and writing at once come after what was put off.
 - `await read(work)` sees every change that was answered before the call; it never waits for the writer.
-- One process owns the file: a second one is refused by a lock, with a sentence.
-- Checkpoints are passive and run beside the writer; a log that grows past `WAL_RESTART_PAGES` is folded back by the
-  writer itself.
+Refuses: work that awaits; queries that do not end within their time (TooComplex).
 
-Refuses: a second SQLite library in the process (two libraries on one file corrupt it: POSIX locks are dropped on
-close); work that awaits; queries that do not end within their time (TooComplex).
-
-Source: https://www.sqlite.org/wal.html.
-What was measured: docs/speed.md.
+What was measured: docs/speed.md. Why two engines are one: docs/decisions/011-two-engines.md.
 """
 
 from __future__ import annotations
@@ -32,64 +26,66 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import chain
-from pathlib import Path
 from time import monotonic
-from typing import IO, Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
-import apsw
-
-from shahar.store import lock
-from shahar.store.migrate import migrate
+from shahar.store.dialect import Dialect
 from shahar.values.bounds import CHANGES_WAITING, QUERY_S
-from shahar.values.errors import OurFault, ShaharError, TooComplex, Unavailable
+from shahar.values.errors import ShaharError, Unavailable
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
-Bindings = Mapping[str, Any] | Sequence[Any]
+Bindings = Mapping[str, Any]
+NONE: Final[Bindings] = {}
+Ahead = tuple[Callable[["Tx", list[Any]], None], Any]
+"""What reads at once what the works of a group will ask for, and what one of them asks for."""
 
 GROUP_MAX: Final = 1024
 QUEUE_MAX: Final = CHANGES_WAITING
 READ_TIMEOUT_S: Final = float(QUERY_S)
-CHECKPOINT_EVERY_S: Final = 1.0
-CHECKPOINT_PAGES: Final = 1_000
-WAL_RESTART_PAGES: Final = 65_536
 TELL_WITHIN_S: Final = 0.02
 ROWS_PUT_OFF: Final = 8_192
-_TOGETHER: Final = (64, 8, 1)
-"""Rows of one statement: few enough forms to be remembered by the connection, long enough to be worth one. The inserts
-say OR FAIL: a failing statement leaves rows behind, which the rollback of the whole transaction takes away.
-"""
+NUMBERED: Final = {"entity": "pk", "place_of": "pk", "journal": "seq"}
+"""Tables whose rows the writer numbers, and by which column."""
+
+
+class Lost(Unavailable):
+    """The connection to the engine is gone: nothing of the group is there. `again`: it may be done again at once."""
+
+    def __init__(self, detail: str, *, again: bool = False) -> None:
+        super().__init__(detail)
+        self.again = again
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Bulk:
-    """Rows of one kind that may be put off: `insert` such as "INSERT INTO t(a, b)", of `columns` values, and what
-    follows them.
+    """Rows of one kind that may be put off: a table, its columns and of what kind their values are (int, float, str),
+    and what is done where a row of the same `key` (so many of the first columns) is there already.
 
     `last_wins`: of rows with the same first value only the last is written. `sums`: of rows that differ in the last
-    value alone one is written, with the sum, and none where it is nothing.
+    value alone one is written, with the sum, and none where it is nothing. `fresh`: none of them can be there already.
     """
 
-    insert: str
-    columns: int
+    table: str
+    columns: Mapping[str, type]
     conflict: str = ""
+    key: int = 0
     last_wins: bool = False
     sums: bool = False
-    _statements: dict[int, str] = field(default_factory=dict)
+    fresh: bool = False
+    forms: dict[Any, str] = field(default_factory=dict)
+    """The engine's statements for it."""
 
-    def statement(self, rows: int) -> str:
-        """The statement for so many rows."""
-        found = self._statements.get(rows)
-        if found is None:
-            one = f"({', '.join('?' * self.columns)})"
-            found = f"{self.insert} VALUES {', '.join([one] * rows)} {self.conflict}"
-            self._statements[rows] = found
-        return found
+    def reduced(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """The rows that have to be written."""
+        if self.last_wins:
+            return list({row[0]: row for row in rows}.values())
+        return _summed(rows) if self.sums else rows
 
 
 def _summed(rows: Sequence[Row]) -> list[Row]:
@@ -99,50 +95,51 @@ def _summed(rows: Sequence[Row]) -> list[Row]:
     return [(*key, number) for key, number in sums.items() if number]
 
 
-class Tx:
+class Tx(ABC):
     """One connection inside a transaction, as a work sees it: rows in, rows out.
 
     `apart`: what was put off does not concern this statement, so that it need not be written before.
     """
 
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
-        self._execute = connection.execute
+    dialect: ClassVar[Dialect]
+
+    def __init__(self) -> None:
         self._put_off: dict[Bulk, list[Row]] = {}
         self._rows_put_off = self._rows_ever = 0
+        self._last: dict[str, int] = {}
         self.settled = 0
         """How many times what was put off has been written or forgotten: tells whether a row is still put off."""
         self.memory: dict[str, Any] = {}
         """What rooms of the store remember between works of this connection; emptied when a transaction is rolled
-        back.
+        back, and when somebody else has changed the store.
         """
+        self.known: dict[str, Any] = {}
+        """The same, of what never changes once it is there; emptied when a transaction is rolled back."""
 
-    def rows(self, sql: str, bindings: Bindings = (), *, apart: bool = False) -> list[Row]:
+    @abstractmethod
+    def rows(self, sql: str, bindings: Bindings = NONE, *, apart: bool = False) -> list[Row]:
         """Every row of the answer."""
-        if self._put_off and not apart:
-            self.settle()
-        return self._execute(sql, bindings).fetchall()
 
-    def iterate(self, sql: str, bindings: Bindings = (), *, apart: bool = False) -> Iterable[Row]:
+    @abstractmethod
+    def iterate(self, sql: str, bindings: Bindings = NONE, *, apart: bool = False) -> Iterable[Row]:
         """The rows one by one, for answers that may be long."""
-        if self._put_off and not apart:
-            self.settle()
-        return self._execute(sql, bindings)
 
-    def row(self, sql: str, bindings: Bindings = (), *, apart: bool = False) -> Row | None:
+    @abstractmethod
+    def row(self, sql: str, bindings: Bindings = NONE, *, apart: bool = False) -> Row | None:
         """The first row, or None."""
-        if self._put_off and not apart:
-            self.settle()
-        found = self._execute(sql, bindings).fetchone()
-        return None if found is None else tuple(found)
 
-    def run(self, sql: str, bindings: Bindings = (), *, apart: bool = False) -> int:
+    @abstractmethod
+    def run(self, sql: str, bindings: Bindings = NONE, *, apart: bool = False) -> int:
         """Do one statement; the number of rows that it changed."""
-        if self._put_off and not apart:
-            self.settle()
-        before = self._connection.total_changes()
-        self._execute(sql, bindings)
-        return self._connection.total_changes() - before
+
+    @abstractmethod
+    def _write(self, kind: Bulk, rows: Sequence[Row]) -> None:
+        """Write rows that were put off."""
+
+    @property
+    @abstractmethod
+    def changes(self) -> int:
+        """Rows changed or put off since the connection was opened; tells whether a failed work had written."""
 
     def later(self, kind: Bulk, rows: Sequence[Row]) -> None:
         """Put off rows until the end of the group, or until somebody reads or the waiting ones are many."""
@@ -159,11 +156,7 @@ class Tx:
         waiting = self._put_off
         self.forget()
         for kind, rows in waiting.items():
-            if kind.last_wins:
-                rows = list({row[0]: row for row in rows}.values())
-            elif kind.sums:
-                rows = _summed(rows)
-            self._write(kind, rows)
+            self._write(kind, kind.reduced(rows))
 
     def forget(self) -> None:
         """Drop what was put off: the transaction is being rolled back."""
@@ -171,25 +164,30 @@ class Tx:
         self._rows_put_off = 0
         self.settled += 1
 
-    def _write(self, kind: Bulk, rows: Sequence[Row]) -> None:
-        done = 0
-        for size in _TOGETHER:
-            statement = kind.statement(size)
-            while len(rows) - done >= size:
-                self._execute(statement, tuple(chain.from_iterable(rows[done : done + size])))
-                done += size
+    def next(self, table: str) -> int:
+        """The number of a new row: the writer alone makes them."""
+        last = self._last.get(table)
+        if last is None:
+            found = self.row(f"SELECT max({NUMBERED[table]}) FROM {table}")
+            last = int(found[0] or 0) if found else 0
+        self._last[table] = last + 1
+        return last + 1
 
-    @property
-    def changes(self) -> int:
-        """Rows changed or put off since the connection was opened; tells whether a failed work had written."""
-        return self._connection.total_changes() + self._rows_ever
+    def distrust(self) -> None:
+        """Forget everything that was remembered."""
+        self.memory.clear()
+        self.known.clear()
+        self._last.clear()
 
 
 @dataclass(slots=True)
-class _Job:
+class Job:
+    """A work that waits for the writer, and what came of it."""
+
     work: Callable[[Tx], Any]
     future: asyncio.Future[Any]
     long: bool = False
+    ahead: Ahead | None = None
     result: Any = None
     error: BaseException | None = None
 
@@ -206,79 +204,63 @@ class Counters:
     largest_group: int = 0
 
 
-@dataclass(slots=True)
-class _Thread:
-    connection: apsw.Connection
+class Writing(ABC):
+    """The writer's connection, used in the writer's thread alone."""
+
     tx: Tx
 
+    @abstractmethod
+    def begin(self, group: Sequence[Job]) -> None:
+        """Begin the transaction of a group."""
 
-def _translate(problem: apsw.Error) -> ShaharError:
-    """Whose fault an engine's error is: the disk and locks pass, the rest is ours."""
-    if isinstance(problem, apsw.InterruptError):
-        return TooComplex("the query did not end within its time", rule=f"queries end within {READ_TIMEOUT_S:.0f} s")
-    if isinstance(problem, (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.CantOpenError, apsw.ReadOnlyError)):
-        return Unavailable(f"the store cannot write now: {problem}")
-    return OurFault(f"the store failed: {problem}")
+    @abstractmethod
+    def commit(self) -> None:
+        """Make it durable."""
+
+    @abstractmethod
+    def undo(self) -> None:
+        """Take everything back; it never fails."""
+
+    @abstractmethod
+    def rest(self) -> None:
+        """What is due between two groups."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of it."""
 
 
-@dataclass(slots=True)
-class Database:
-    """The store's one door to its file.
+class Database(ABC):
+    """The store's one door. `readers`: threads that answer queries."""
 
-    `path`: the database file; its folder exists. `readers`: threads that answer queries.
-    """
-
-    path: Path
-    readers: int = 2
-    counters: Counters = field(default_factory=Counters)
-    _jobs: queue.SimpleQueue[_Job | None] = field(default_factory=queue.SimpleQueue)
-    _waiting: int = 0
-    _loop: asyncio.AbstractEventLoop | None = None
-    _writer: threading.Thread | None = None
-    _checkpointer: threading.Thread | None = None
-    _closing: threading.Event = field(default_factory=threading.Event)
-    _pool: ThreadPoolExecutor | None = None
-    _local: threading.local = field(default_factory=threading.local)
-    _opened: list[apsw.Connection] = field(default_factory=list)
-    _listeners: list[Callable[[], None]] = field(default_factory=list)
-    _untold: list[_Job] = field(default_factory=list)
-    _lock: IO[str] | None = None
+    def __init__(self, readers: int = 2) -> None:
+        self.readers = readers
+        self.counters = Counters()
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._waiting = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._writer: threading.Thread | None = None
+        self._pool: ThreadPoolExecutor | None = None
+        self._listeners: list[Callable[[], None]] = []
+        self._untold: list[Job] = []
 
     async def open(self) -> None:
-        """Take the file, bring its schema up to date, start the threads. Unavailable when another process owns it."""
+        """Take hold of the store, bring its schema up to date, start the threads. Unavailable when it is another's."""
         self._loop = asyncio.get_running_loop()
-        self._take()
-        connection = self._connect()
-        connection.execute("PRAGMA journal_mode=WAL")
-        try:
-            migrate(connection)
-        except BaseException:
-            connection.close()
-            self._release()
-            raise
+        writing = await self._start()
         self._pool = ThreadPoolExecutor(self.readers, thread_name_prefix="store-reader")
-        self._writer = threading.Thread(
-            target=self._write_forever, args=(connection,), name="store-writer", daemon=True
-        )
+        self._writer = threading.Thread(target=self._write_forever, args=(writing,), name="store-writer", daemon=True)
         self._writer.start()
-        self._checkpointer = threading.Thread(target=self._checkpoint_forever, name="store-checkpoint", daemon=True)
-        self._checkpointer.start()
 
     async def close(self) -> None:
-        """Finish what was accepted, fold the log back, let go of the file."""
+        """Finish what was accepted and let go of the store."""
         if self._writer is None:
             return
         self._jobs.put(None)
         await asyncio.to_thread(self._writer.join)
-        self._closing.set()
-        if self._checkpointer is not None:
-            await asyncio.to_thread(self._checkpointer.join)
         if self._pool is not None:
             await asyncio.to_thread(self._pool.shutdown)
-        for connection in self._opened:
-            connection.close(True)
-        self._opened.clear()
-        self._release()
+        await self._stop()
         self._writer = None
 
     def running(self) -> bool:
@@ -289,10 +271,11 @@ class Database:
         """Call `listener` in the event loop after each commit; it must not wait."""
         self._listeners.append(listener)
 
-    async def write(self, work: Callable[[Tx], T], *, long: bool = False) -> T:
+    async def write(self, work: Callable[[Tx], T], *, long: bool = False, ahead: Ahead | None = None) -> T:
         """Do `work` in the writer, and return when what it wrote is durable. `work` must not wait for anything.
 
-        `long`: it may take more than a few milliseconds, so that nobody's answer should wait for it.
+        `long`: it may take more than a few milliseconds, so that nobody's answer should wait for it. `ahead`: what
+        it will read, for an engine that is asked over a wire: a function that is called once for a whole group.
         """
         if self._writer is None or self._loop is None:
             raise Unavailable("the store is closed")
@@ -300,7 +283,7 @@ class Database:
             raise Unavailable("too many changes are waiting", rule=f"at most {QUEUE_MAX} changes wait")
         future: asyncio.Future[T] = self._loop.create_future()
         self._waiting += 1
-        self._jobs.put(_Job(work, future, long))
+        self._jobs.put(Job(work, future, long, ahead))
         return await future
 
     async def read(self, work: Callable[[Tx], T], *, timeout_s: float = READ_TIMEOUT_S) -> T:
@@ -309,40 +292,39 @@ class Database:
             raise Unavailable("the store is closed")
         return await self._loop.run_in_executor(self._pool, self._read, work, timeout_s)
 
-    def _take(self) -> None:
-        self._lock = lock.take(self.path)
-        if self._lock is None:
-            raise Unavailable(f"{self.path} is in use by another shahar process")
+    def wal_pages(self) -> int:
+        """Pages in the write-ahead log of an engine whose log is ours to fold back; else 0."""
+        return 0
 
-    def _release(self) -> None:
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+    # -- what an engine does ------------------------------------------------------------------------------------------
 
-    def _connect(self, *, readonly: bool = False) -> apsw.Connection:
-        try:
-            connection = apsw.Connection(str(self.path), statementcachesize=200)
-        except apsw.Error as problem:
-            raise _translate(problem) from problem
-        connection.set_busy_timeout(10_000)
-        pragmas = ["synchronous=FULL", "wal_autocheckpoint=0", "foreign_keys=ON", "temp_store=MEMORY"]
-        pragmas += ["cache_size=-4000", "query_only=ON"] if readonly else ["cache_size=-16000"]
-        for pragma in pragmas:  # each alone: of several in one text those behind one that answers are not done
-            connection.execute(f"PRAGMA {pragma}").fetchall()
-        return connection
+    @abstractmethod
+    async def _start(self) -> Writing:
+        """Take hold of the store, bring its schema up to date; the writer's connection."""
 
-    # -- the writer ---------------------------------------------------------------------------------------------
+    @abstractmethod
+    async def _stop(self) -> None:
+        """Let go of the store, when the writer and the readers have ended."""
 
-    def _write_forever(self, connection: apsw.Connection) -> None:
-        tx = Tx(connection)
+    @abstractmethod
+    def _read(self, work: Callable[[Tx], T], timeout_s: float) -> T:
+        """Do `work` on a snapshot, in a reader's thread."""
+
+    @abstractmethod
+    def _translate(self, problem: Exception) -> Exception:
+        """Whose fault an engine's error is; what is not the engine's comes back as it is."""
+
+    # -- the writer ---------------------------------------------------------------------------------------------------
+
+    def _write_forever(self, writing: Writing) -> None:
         for group in self._groups():
-            self._do_group(connection, tx, group)
-            self._fold_back(connection)
-        connection.close(True)
+            self._do_group(writing, group)
+            writing.rest()
+        writing.close()
 
-    def _groups(self) -> Iterator[list[_Job]]:
+    def _groups(self) -> Iterator[list[Job]]:
         """What is to be done together, until the store closes: all that waits, but a long work alone."""
-        group: list[_Job] = []
+        group: list[Job] = []
         while True:
             if group and (group[-1].long or len(group) >= GROUP_MAX or self._jobs.empty()):
                 yield group
@@ -358,12 +340,12 @@ class Database:
                 return
             group.append(job)
 
-    def _do_group(self, connection: apsw.Connection, tx: Tx, group: list[_Job]) -> None:
+    def _do_group(self, writing: Writing, group: list[Job]) -> None:
         started = monotonic()
-        if not self._try_together(connection, tx, group):
+        if not self._try_together(writing, group):
             for job in group:
                 job.result, job.error = None, None
-                self._do_alone(connection, tx, job)
+                self._try_together(writing, [job])
         self.counters.commit_s += monotonic() - started
         self.counters.works += len(group)
         self.counters.largest_group = max(self.counters.largest_group, len(group))
@@ -376,47 +358,53 @@ class Database:
             assert self._loop is not None
             self._loop.call_soon_threadsafe(self._deliver, told)
 
-    def _try_together(self, connection: apsw.Connection, tx: Tx, group: list[_Job]) -> bool:
+    def _try_together(self, writing: Writing, group: list[Job], again: bool = True) -> bool:
         """Do the group in one transaction; False when it was rolled back and each must be done alone."""
         tell_at = monotonic() + TELL_WITHIN_S
+        tx = writing.tx
         try:
-            connection.execute("BEGIN IMMEDIATE")
+            writing.begin(group)
             for job in group:
                 before = tx.changes
                 if job.long or monotonic() > tell_at:
                     self._tell()
                 try:
                     job.result = job.work(tx)
+                except Lost:
+                    raise
                 except ShaharError as problem:
                     if tx.changes != before:
                         raise
                     job.error = problem
             tx.settle()
             self._tell()
-            self._make_durable(connection)
+            writing.commit()
         except Exception as problem:  # fence: any failure undoes the group; each member then meets its own error alone
-            self._undo(connection, tx)
-            if len(group) == 1:
-                group[0].error = _translate(problem) if isinstance(problem, apsw.Error) else problem
-                return True
-            return False
+            self._undo(writing)
+            return self._failed(writing, group, self._translate(problem), again)
         self.counters.commits += 1
         return True
 
-    def _do_alone(self, connection: apsw.Connection, tx: Tx, job: _Job) -> None:
-        self._try_together(connection, tx, [job])
+    def _failed(self, writing: Writing, group: list[Job], problem: Exception, again: bool) -> bool:
+        """What becomes of a group that was rolled back; whether that is the end of it."""
+        lost = isinstance(problem, Lost)
+        if isinstance(problem, Lost) and problem.again and again:
+            for job in group:
+                job.result, job.error = None, None
+            return self._try_together(writing, group, again=False)
+        if lost or len(group) == 1:
+            for job in group:
+                job.error = problem
+            return True
+        return False
 
-    def _make_durable(self, connection: apsw.Connection) -> None:
-        connection.execute("COMMIT")
-
-    def _undo(self, connection: apsw.Connection, tx: Tx) -> None:
-        tx.memory.clear()
-        tx.forget()
+    def _undo(self, writing: Writing) -> None:
+        writing.tx.distrust()
+        writing.tx.forget()
         self.counters.rollbacks += 1
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+        writing.undo()
 
-    def _deliver(self, group: list[_Job]) -> None:
+    def _deliver(self, group: list[Job]) -> None:
         self._waiting -= len(group)
         for job in group:
             if job.future.cancelled():
@@ -428,53 +416,3 @@ class Database:
                 job.future.set_result(job.result)
         for listener in self._listeners:
             listener()
-
-    # -- readers ------------------------------------------------------------------------------------------------
-
-    def _read(self, work: Callable[[Tx], T], timeout_s: float) -> T:
-        thread = self._thread()
-        deadline = monotonic() + timeout_s
-        thread.connection.set_progress_handler(lambda: monotonic() > deadline, 20_000)
-        try:
-            thread.connection.execute("BEGIN")
-            try:
-                return work(thread.tx)
-            finally:
-                if thread.connection.in_transaction:
-                    thread.connection.execute("COMMIT")
-        except apsw.Error as problem:
-            raise _translate(problem) from problem
-
-    def _thread(self) -> _Thread:
-        found: _Thread | None = getattr(self._local, "thread", None)
-        if found is None:
-            connection = self._connect(readonly=True)
-            self._opened.append(connection)
-            found = self._local.thread = _Thread(connection, Tx(connection))
-        return found
-
-    # -- checkpoints --------------------------------------------------------------------------------------------
-
-    def _checkpoint_forever(self) -> None:
-        connection = self._connect()
-        while not self._closing.wait(CHECKPOINT_EVERY_S):
-            try:
-                if self.wal_pages() > CHECKPOINT_PAGES:
-                    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-            except apsw.Error:
-                continue  # the log grows until a later attempt or the writer's own folding succeeds
-        connection.close(True)
-
-    def _fold_back(self, connection: apsw.Connection) -> None:
-        if self.counters.commits % 256 == 0 and self.wal_pages() > WAL_RESTART_PAGES:
-            try:
-                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
-            except apsw.Error:
-                return  # a long reader holds it; the next round tries again
-
-    def wal_pages(self) -> int:
-        """Pages in the write-ahead log."""
-        try:
-            return self.path.with_name(self.path.name + "-wal").stat().st_size // 4096
-        except OSError:
-            return 0

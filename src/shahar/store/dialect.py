@@ -1,5 +1,4 @@
-"""The whole difference between the engines, as one frozen record of few acts for each. SQLite is here; PostgreSQL comes
-with its issue.
+"""The whole difference between the engines, as one frozen record of few acts for each.
 
 Refuses: flags that leak an `if` into callers; the engine's name anywhere else.
 """
@@ -8,39 +7,123 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Protocol
 
 
-@dataclass(frozen=True, slots=True)
+class Sorted(Protocol):
+    """SQL for one thing or another by what a member of a JSON text is."""
+
+    def __call__(self, json: str, *path: str, number: str, boolean: str, array: str, text: str, other: str) -> str:
+        """`other` stands for objects, null and what is not there."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class Dialect:
-    """How an engine says what SQL leaves open. `attribute(iri)` is the value of an attribute's first instance in column
-    e.doc; `listed(name)` is the set of values in the list parameter `name`, given as a JSON text, and `rows(name)` a
-    table of them with columns `key` (from 0) and `value`; `member(json, path)` is a member of a JSON text ("$.a[0]"),
-    `kind(json, path)` its kind (integer, real, true, false, text, array, object), `length(json)` how long an array is.
+    """How an engine says what SQL leaves open. A `path` is the names that lead to a member of a JSON text.
+
+    `joined`: the join that is done in the order in which it is written. `indexed(table, index)`: a table read by this
+    index. `texts(name)`, `numbers(name)`: the set of values in the list parameter `name`, given as a JSON text;
+    `table(name, columns)`: the table of them, each a list of whole numbers with these names, and `key` from 0.
+
+    `part`: a member as JSON text. `text`: as text. `integer`: a whole number. `number`: a number, NULL when it is none.
+    `sort`: by what a member is. For figures (store/aggregate), of a value `v` that is `text` or of kind c: `figure` is
+    what is computed with, `real(x)` a figure to sum, `distinct` what tells values apart, `ordered` texts in byte order.
+
+    `attribute(iri)`: the value of an attribute's first instance in column `doc`, as an index on demand holds it;
+    `given(value)`: a value to compare it with, and `operand(parameter)` that as SQL; `compound`: tests that pass for
+    lists and objects. `touching`: whether a place p touches a box of these four parameters.
     """
 
+    joined: str
+    indexed: Callable[[str, str], str]
+    texts: Callable[[str], str]
+    numbers: Callable[[str], str]
+    table: Callable[[str, tuple[str, ...]], str]
+    part: Callable[..., str]
+    text: Callable[..., str]
+    integer: Callable[..., str]
+    number: Callable[..., str]
+    sort: Sorted
+    figure: str
+    real: Callable[[str], str]
+    distinct: str
+    ordered: Callable[[str], str]
     attribute: Callable[[str], str]
-    listed: Callable[[str], str]
-    rows: Callable[[str], str]
-    member: Callable[[str, str], str]
-    kind: Callable[[str, str], str]
-    length: Callable[[str], str]
+    given: Callable[[Any], Any]
+    operand: Callable[[str], str]
+    compound: tuple[str, ...]
+    touching: Callable[[str, str, str, str], str]
+
+
+MEMBERS: Final = ("value", "object", "vocab", "json", "languageMap", "valueList", "objectList")
+"""Where the value of an instance stands."""
+
+
+def checked(iri: str) -> str:
+    """A name that may stand in SQL."""
+    if not set("\"'\\").isdisjoint(iri):
+        raise ValueError(f"a quote in an attribute name: {iri!r}")
+    return iri
+
+
+# -- SQLite -----------------------------------------------------------------------------------------------------------
 
 
 def _attribute(iri: str) -> str:
-    if not set("\"'\\").isdisjoint(iri):
-        raise ValueError(f"a quote in an attribute name: {iri!r}")
-    start = f'$.attrs."{iri}"[0]'
-    return "coalesce(" + ", ".join(f"json_extract(doc, '{start}.{member}')" for member in _MEMBERS) + ")"
+    start = f'$.attrs."{checked(iri)}"[0]'
+    return "coalesce(" + ", ".join(f"json_extract(doc, '{start}.{member}')" for member in MEMBERS) + ")"
 
 
-_MEMBERS: Final = ("value", "object", "vocab", "json", "languageMap", "valueList", "objectList")
+def _path(path: tuple[str, ...]) -> str:
+    return "$" + "".join(f".{name}" if name.isalnum() else f'."{name}"' for name in path)
+
+
+def _member(json: str, *path: str) -> str:
+    return f"json_extract({json}, '{_path(path)}')"
+
+
+def _number(json: str, *path: str) -> str:
+    kind = f"json_type({json}, '{_path(path)}')"
+    return f"CASE WHEN {kind} IN ('integer', 'real') THEN {_member(json, *path)} END"
+
+
+def _sort(json: str, *path: str, number: str, boolean: str, array: str, text: str, other: str) -> str:
+    return (
+        f"CASE json_type({json}, '{_path(path)}') WHEN 'integer' THEN {number} WHEN 'real' THEN {number}"
+        f" WHEN 'true' THEN {boolean} WHEN 'false' THEN {boolean} WHEN 'array' THEN {array} WHEN 'text' THEN {text}"
+        f" ELSE {other} END"
+    )
+
+
+def _table(name: str, columns: tuple[str, ...]) -> str:
+    listed = ", ".join(f"json_extract(value, '$[{place}]') AS {column}" for place, column in enumerate(columns))
+    return f"(SELECT key, {listed} FROM json_each(:{name}))"
+
+
+def _touching(west: str, south: str, east: str, north: str) -> str:
+    return f"p.west <= {east} AND p.east >= {west} AND p.south <= {north} AND p.north >= {south}"
+
 
 SQLITE: Final = Dialect(
+    joined="CROSS JOIN",
+    indexed=lambda table, index: f"{table} INDEXED BY {index}",
+    texts=lambda name: f"(SELECT value FROM json_each(:{name}))",
+    numbers=lambda name: f"(SELECT value FROM json_each(:{name}))",
+    table=_table,
+    part=lambda json, *path: f"({json} -> '{_path(path)}')",
+    text=_member,
+    integer=_member,
+    number=_number,
+    sort=_sort,
+    figure="""CASE c WHEN 0 THEN v WHEN 1 THEN v WHEN 2 THEN json_array_length(v)
+  WHEN 4 THEN CAST(substr(v, 1, 2) AS INTEGER) * 3600 + CAST(substr(v, 4, 2) AS INTEGER) * 60
+    + CAST(substr(v, 7) AS REAL) END""",
+    real=lambda x: f"(1.0 * {x})",
+    distinct="v",
+    ordered=lambda text: text,
     attribute=_attribute,
-    listed=lambda name: f"(SELECT value FROM json_each(:{name}))",
-    rows=lambda name: f"json_each(:{name})",
-    member=lambda json, path: f"json_extract({json}, '{path}')",
-    kind=lambda json, path: f"json_type({json}, '{path}')",
-    length=lambda json: f"json_array_length({json})",
+    given=lambda value: value,
+    operand=lambda parameter: parameter,
+    compound=("{v} >= '[' AND {v} < '\\'", "{v} >= '{{' AND {v} < '|'"),
+    touching=_touching,
 )

@@ -23,31 +23,33 @@ from shahar.model.entity import Doc
 from shahar.model.told import Whole
 from shahar.store import expiries, history, shapes
 from shahar.store.db import Bulk, Tx
-from shahar.store.dialect import SQLITE
 from shahar.values import places
 from shahar.values.errors import TooComplex
 from shahar.values.instants import Instant
 
 CACHE_BYTES: Final = 48_000_000
 """Texts of entities that were written lately: of 25 000 entities of ten attributes."""
+ABSENT_KEPT: Final = 10_000
+"""Ids of which the writer remembers that they were never used."""
 FOLLOWED_KEPT: Final = 1_000
 """Linked entities that one question remembers while it asks about them (`q=locatedAt{name}==...`)."""
 INDEXES_MAX: Final = 24
 INDEX_AFTER_ROWS: Final = 5_000
 PLACED: Final = '"GeoProperty"'
 """What stands in the text of an entity, and of a shape, with a geometry."""
-_COMPOUND: Final = ("{v} >= '[' AND {v} < '\\'", "{v} >= '{{' AND {v} < '|'")
-"""A list or an object is extracted as its JSON text, which starts with a bracket: it stays in, to be evaluated."""
 
 _ROWS: Final = Bulk(
-    "INSERT OR FAIL INTO entity(pk, tenant, id, gone, multi, doc)",
-    6,
+    "entity",
+    {"pk": int, "tenant": int, "id": str, "gone": int, "multi": int, "doc": str},
     "ON CONFLICT(pk) DO UPDATE SET gone = excluded.gone, multi = excluded.multi, doc = excluded.doc",
+    key=1,
     last_wins=True,
 )
-_TYPE_ROWS: Final = Bulk("INSERT OR FAIL INTO entity_type(tenant, type, entity)", 3, "ON CONFLICT DO NOTHING")
-_PLACE_OF_ROWS: Final = Bulk("INSERT OR FAIL INTO place_of(pk, tenant, entity, attr)", 4)
-_PLACE_ROWS: Final = Bulk("INSERT OR FAIL INTO place(pk, west, east, south, north)", 5)
+_TYPE_ROWS: Final = Bulk("entity_type", {"tenant": int, "type": int, "entity": int}, "ON CONFLICT DO NOTHING")
+_PLACE_OF_ROWS: Final = Bulk("place_of", {"pk": int, "tenant": int, "entity": int, "attr": int}, fresh=True)
+_PLACE_ROWS: Final = Bulk(
+    "place", {"pk": int, "west": float, "east": float, "south": float, "north": float}, fresh=True
+)
 
 
 @dataclass(slots=True)
@@ -147,14 +149,18 @@ def load(tx: Tx, tenant: int, entity_id: str) -> Held | None:
 def foresee(tx: Tx, tenant: int, ids: Sequence[str]) -> None:
     """Read the rows of many entities at once, before `load` asks for each; notes which ids were never used."""
     cache = _cache(tx)
-    asked = {(tenant, entity_id) for entity_id in ids} - cache.held.keys()
+    asked = {(tenant, entity_id) for entity_id in ids} - cache.held.keys() - cache.absent
+    if not asked:
+        return
     unknown = orjson.dumps([entity_id for _, entity_id in asked]).decode()
-    rows = tx.iterate(
-        f"SELECT id, pk, gone, doc FROM entity WHERE tenant = :t AND id IN {SQLITE.listed('ids')}",
+    rows = tx.rows(
+        f"SELECT id, pk, gone, doc FROM entity WHERE tenant = :t AND id IN {tx.dialect.texts('ids')}",
         {"t": tenant, "ids": unknown},
         apart=True,
     )
-    cache.absent = asked
+    if len(cache.absent) > ABSENT_KEPT:
+        cache.absent.clear()
+    cache.absent |= asked
     for entity_id, pk, gone, text in rows:
         cache.put((tenant, entity_id), Held(pk, text, gone is not None))
 
@@ -173,7 +179,7 @@ def put(
     """Write what a change made of an entity, `old` before it; the row's number. `text` is the whole document, of which
     `doc` may lack the attributes when its `shape` is told; `multi`: an attribute has several instances.
     """
-    pk = held.pk if held else _next(tx, "entity")
+    pk = held.pk if held else tx.next("entity")
     new = Held(pk, text, gone=False)
     tx.later(_ROWS, [(pk, tenant, entity_id, None, int(multi), text)])
     if old is None or old["type"] != doc["type"]:
@@ -193,7 +199,7 @@ def put(
 
 def put_plain(tx: Tx, tenant: int, held: Held | None, whole: Whole, shell: Doc, text: str) -> int:
     """Write a plain entity that is new, or is of the same shape as the plain one that was `held`; the row's number."""
-    pk = held.pk if held else _next(tx, "entity")
+    pk = held.pk if held else tx.next("entity")
     tx.later(_ROWS, [(pk, tenant, whole.id, None, 0, text)])
     if held is None:
         _put_types(tx, tenant, pk, shell, new=True)
@@ -201,17 +207,6 @@ def put_plain(tx: Tx, tenant: int, held: Held | None, whole: Whole, shell: Doc, 
     plain = (whole.shape, shell["createdAt"], whole.at)
     _cache(tx).put((tenant, whole.id), Held(pk, text, gone=False, settled=tx.settled, plain=plain))
     return pk
-
-
-def _next(tx: Tx, table: str) -> int:
-    """The number of a new row: the writer alone makes them."""
-    key = f"{table}.last"
-    last: int | None = tx.memory.get(key)
-    if last is None:
-        found = tx.row(f"SELECT max(pk) FROM {table}")
-        last = int(found[0] or 0) if found else 0
-    tx.memory[key] = last + 1
-    return last + 1
 
 
 def bury(tx: Tx, tenant: int, entity_id: str, held: Held, old: Doc, at: Instant) -> int:
@@ -233,7 +228,7 @@ def _put_types(tx: Tx, tenant: int, pk: int, doc: Doc, *, new: bool) -> None:
     wanted = [names[kind] for kind in doc["type"]]
     if not new:  # a deleted entity keeps its types for history; one that comes again may be of others
         kept = {"t": tenant, "pk": pk, "kept": orjson.dumps(wanted).decode()}
-        unwanted = f"tenant = :t AND entity = :pk AND type NOT IN {SQLITE.listed('kept')}"
+        unwanted = f"tenant = :t AND entity = :pk AND type NOT IN {tx.dialect.numbers('kept')}"
         for (number,) in tx.rows(f"SELECT DISTINCT type FROM entity_type WHERE {unwanted}", kept):
             tx.run(
                 "DELETE FROM entity_type WHERE tenant = :t AND type = :k AND entity = :pk",
@@ -259,7 +254,7 @@ def _put_places(tx: Tx, tenant: int, pk: int, old: Doc | None, new: Doc) -> None
     if before:
         _drop_places(tx, pk)
     for iri, geometry in wanted:
-        place = _next(tx, "place_of")
+        place = tx.next("place_of")
         west, south, east, north = places.bbox(geometry)
         tx.later(_PLACE_OF_ROWS, [(place, tenant, pk, history.name(tx, iri))])
         tx.later(_PLACE_ROWS, [(place, west, east, south, north)])
@@ -416,7 +411,7 @@ def _find_in_order(
             raise TooComplex("too many entities match to be put in order", field="orderBy", rule=rule)
         ranked.append((ordering.keys(order, doc), pk))
     pks = ordering.arrange(ranked, order)[offset : offset + limit]
-    listed = f"SELECT pk, doc FROM entity WHERE pk IN {SQLITE.listed('pks')}"
+    listed = f"SELECT pk, doc FROM entity WHERE pk IN {tx.dialect.numbers('pks')}"
     docs = {pk: orjson.loads(text) for pk, text in tx.rows(listed, {"pks": orjson.dumps(pks).decode()})}
     page = Page([docs[pk] for pk in pks], pks, len(ranked) if count else None)
     if scanned > INDEX_AFTER_ROWS:
@@ -456,6 +451,7 @@ class _Plan:
         self._started = False
         self._order = "e.pk"
         self._tx = tx
+        self._dialect = tx.dialect
         self._ids(query)
         self._geo(query.geo, tenant)
         self._q(query.q)
@@ -479,18 +475,16 @@ class _Plan:
         if query.ids:
             self._started = True
             self.bindings["ids"] = orjson.dumps(list(query.ids)).decode()
-            self.conditions.append(f"e.id IN {SQLITE.listed('ids')}")
+            self.conditions.append(f"e.id IN {self._dialect.texts('ids')}")
 
     def _geo(self, geo: q.Geo | None, tenant: int) -> None:
         if geo is None or geo.box is None or self._started:
             return
         self._started = True
         west, south, east, north = geo.box
-        touching = (
-            f"p.west <= {self._bind(east)} AND p.east >= {self._bind(west)}"
-            f" AND p.south <= {self._bind(north)} AND p.north >= {self._bind(south)}"
-        )
-        self.source = "place p CROSS JOIN place_of o ON o.pk = p.pk CROSS JOIN entity e ON e.pk = o.entity"
+        touching = self._dialect.touching(*map(self._bind, (west, south, east, north)))
+        join = self._dialect.joined
+        self.source = f"place p {join} place_of o ON o.pk = p.pk {join} entity e ON e.pk = o.entity"
         attr = self._tx.row("SELECT pk FROM name WHERE text = :text", {"text": geo.attr})
         self.conditions += [
             touching,
@@ -506,7 +500,7 @@ class _Plan:
         self.wants = frozenset(wants)
         if narrowed and not self._started:
             self._started = True
-            self.source = f"({narrowed}) c CROSS JOIN entity e ON e.pk = c.pk"
+            self.source = f"({narrowed}) c {self._dialect.joined} entity e ON e.pk = c.pk"
 
     def _narrow(self, node: q.Node, indexed: set[str]) -> tuple[str, set[str]]:
         """A selection of rows that leaves no match out, or none; and the attributes whose index would give one."""
@@ -522,11 +516,10 @@ class _Plan:
 
     def _rows_by_index(self, attr: str, test: str) -> str:
         """Rows whose attribute passes the test, is compound, or has several instances: each by its index."""
-        index = f"entity INDEXED BY {_index_name(self._tx, attr)}"
-        value = SQLITE.attribute(attr)
-        parts = [
-            f"SELECT pk FROM {index} WHERE tenant = :tenant AND {one.format(v=value)}" for one in (test, *_COMPOUND)
-        ]
+        index = self._dialect.indexed("entity", _index_name(self._tx, attr))
+        value = self._dialect.attribute(attr)
+        tests = [one.format(v=value) for one in (test, *self._dialect.compound)]
+        parts = [f"SELECT pk FROM {index} WHERE tenant = :tenant AND {one}" for one in tests]
         return " UNION ".join([*parts, "SELECT pk FROM entity WHERE tenant = :tenant AND multi = 1"])
 
     def _test(self, node: q.Compare) -> str:
@@ -535,17 +528,20 @@ class _Plan:
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
             return ""
         if node.op == "==" and node.expanded is None:
-            return "{v} = " + self._bind(value)
+            return "{v} = " + self._operand(value)
         if isinstance(value, (int, float)) and node.op in {">", ">=", "<", "<="}:
-            return f"{{v}} {node.op} {self._bind(value)}"
+            return f"{{v}} {node.op} {self._operand(value)}"
         return ""
+
+    def _operand(self, value: Any) -> str:
+        return self._dialect.operand(self._bind(self._dialect.given(value)))
 
     def _types(self, node: q.Node | None) -> None:
         if node is None:
             return
         if isinstance(node, q.TypeIs) and not self._started:
             self._started = True
-            self.source = "entity_type t CROSS JOIN entity e ON e.pk = t.entity"
+            self.source = f"entity_type t {self._dialect.joined} entity e ON e.pk = t.entity"
             self._order = "t.entity"  # the same numbers, but by this name the order is seen to be there already
             self.conditions += ["t.tenant = :tenant", f"t.type = {self._type(node.iri)}"]
         else:
@@ -587,6 +583,6 @@ def make_index(tx: Tx, attr: str, at: Instant) -> bool:
     held = tx.row("SELECT count(*) FROM attribute_index")
     if held and held[0] >= INDEXES_MAX:
         return False
-    tx.run(f"CREATE INDEX {_index_name(tx, attr)} ON entity(tenant, {SQLITE.attribute(attr)})")
+    tx.run(f"CREATE INDEX {_index_name(tx, attr)} ON entity(tenant, {tx.dialect.attribute(attr)})")
     tx.run("INSERT INTO attribute_index VALUES(:attr, :at)", {"attr": attr, "at": at})
     return True

@@ -16,7 +16,6 @@ from typing import Any, Final
 import orjson
 
 from shahar.store.db import Bulk, Tx
-from shahar.store.dialect import SQLITE
 from shahar.values.instants import Instant
 
 UNOBSERVED: Final = 0
@@ -29,9 +28,10 @@ SCOPE: Final = "scope"
 Key = tuple[int, Instant, int, int, int, Instant, str]
 
 _ROWS: Final = Bulk(
-    "INSERT OR FAIL INTO history(entity, at, attr, dataset, kind, modified_at, doc)",
-    7,
+    "history",
+    {"entity": int, "at": int, "attr": int, "dataset": int, "kind": int, "modified_at": int, "doc": str},
     "ON CONFLICT(entity, at, attr, dataset, kind) DO UPDATE SET modified_at = excluded.modified_at, doc = excluded.doc",
+    key=5,
 )
 
 
@@ -48,9 +48,9 @@ def number(tx: Tx, text: str) -> int | None:
 
 def names(tx: Tx) -> Mapping[str, int]:
     """Name -> number for every name: one that is new is made when it is looked up."""
-    found: _Names | None = tx.memory.get("names")
+    found: _Names | None = tx.known.get("names")
     if found is None:
-        found = tx.memory["names"] = _Names(tx)
+        found = tx.known["names"] = _Names(tx)
     return found
 
 
@@ -79,7 +79,7 @@ def add(tx: Tx, rows: Sequence[Key]) -> list[bool]:
     """Write instances of one entity unless the very same are there; which were new or different."""
     found = tx.rows(
         "SELECT at, attr, dataset, kind, doc FROM history"
-        f" WHERE entity = :entity AND at IN {SQLITE.listed('instants')}",
+        f" WHERE entity = :entity AND at IN {tx.dialect.numbers('instants')}",
         {"entity": rows[0][0], "instants": orjson.dumps([row[1] for row in rows]).decode()},
     )
     known = {tuple(place): text for *place, text in found}
@@ -101,9 +101,9 @@ def points(tx: Tx, entity: int, attr: str, start: Instant, end: Instant, limit: 
     Of more than `limit` the newest: what is left out is the far past, never the present.
     """
     newest = tx.rows(
-        "SELECT at, json_extract(doc, '$.value') FROM history"
+        f"SELECT at, {tx.dialect.part('doc', 'value')} FROM history"
         " WHERE entity = :entity AND at >= :start AND at < :end AND kind = 1"
         " AND attr = (SELECT pk FROM name WHERE text = :attr) AND dataset = 0 ORDER BY at DESC LIMIT :limit",
         {"entity": entity, "attr": attr, "start": start, "end": end, "limit": limit},
     )
-    return [(int(at), value) for at, value in reversed(newest)]
+    return [(int(at), None if value is None else orjson.loads(value)) for at, value in reversed(newest)]

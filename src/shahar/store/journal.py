@@ -19,7 +19,7 @@ from shahar.values.instants import SECOND, Instant
 
 KEEP_S: Final = 7 * 86_400
 PRUNE_ROWS: Final = 20_000
-_ROWS: Final = Bulk("INSERT OR FAIL INTO journal(seq, tenant, at, kind, key, what)", 6)
+_ROWS: Final = Bulk("journal", {"seq": int, "tenant": int, "at": int, "kind": str, "key": str, "what": str}, fresh=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +38,9 @@ class Entry:
 
 def append(tx: Tx, tenant: int, at: Instant, kind: str, key: str, what: str) -> int:
     """Write one row; its number. `what` is JSON text."""
-    seq = _next(tx)
+    seq = tx.next("journal")
     tx.later(_ROWS, [(seq, tenant, at, kind, key, what)])
     return seq
-
-
-def _next(tx: Tx) -> int:
-    last: int | None = tx.memory.get("journal.last")
-    if last is None:
-        last = last_seq(tx)
-    tx.memory["journal.last"] = last + 1
-    return last + 1
 
 
 def last_seq(tx: Tx) -> int:
@@ -77,7 +69,8 @@ def passed(tx: Tx, consumer: str, seq: int) -> None:
     """Remember that `consumer` is done with everything up to `seq`."""
     tx.run(
         "INSERT INTO consumer VALUES(:name, :seq)"
-        " ON CONFLICT(name) DO UPDATE SET seq = max(consumer.seq, excluded.seq)",
+        " ON CONFLICT(name) DO UPDATE SET seq ="
+        " CASE WHEN consumer.seq > excluded.seq THEN consumer.seq ELSE excluded.seq END",
         {"name": consumer, "seq": seq},
     )
 

@@ -21,9 +21,10 @@ from shahar.model.entity import Doc, Instance
 from shahar.store.db import Bulk, Tx
 
 _ROWS: Final = Bulk(
-    "INSERT OR FAIL INTO shape(tenant, shape, entities)",
-    3,
+    "shape",
+    {"tenant": int, "shape": str, "entities": int},
     "ON CONFLICT(tenant, shape) DO UPDATE SET entities = shape.entities + excluded.entities",
+    key=2,
     sums=True,
 )
 Attrs = Mapping[str, Sequence[Instance]]

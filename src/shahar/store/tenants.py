@@ -14,7 +14,7 @@ from shahar.values.names import check_tenant
 
 def number(tx: Tx, name: str) -> int:
     """The tenant's number; NoTenant when it was never made."""
-    known: dict[str, int] = tx.memory.setdefault("tenants", {})
+    known: dict[str, int] = tx.known.setdefault("tenants", {})
     if name not in known:
         found = tx.row("SELECT pk FROM tenant WHERE name = :name", {"name": name})
         if found is None:

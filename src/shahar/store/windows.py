@@ -20,7 +20,7 @@ import orjson
 from shahar.model.temporal import Span
 from shahar.store import instances
 from shahar.store.db import Tx
-from shahar.store.dialect import SQLITE
+from shahar.store.dialect import Dialect
 from shahar.store.history import DELETED, SCOPE
 from shahar.values.bounds import TEMPORAL_INSTANCES
 from shahar.values.errors import TooMany
@@ -31,8 +31,9 @@ _MOMENTS: Final = {
     "observedAt": ("at", "kind = 1"),
     "deletedAt": ("at", "kind = 2"),
     "modifiedAt": ("modified_at", "kind < 2"),
-    "createdAt": (SQLITE.member("doc", "$.createdAt"), "kind < 2"),
+    "createdAt": ("", "kind < 2"),
 }
+"""The column of an instance's instant (where there is none, its document tells), and the kinds that have one."""
 
 Instance = dict[str, Any]
 
@@ -86,17 +87,20 @@ def source(tx: Tx, view: Window, pk: int) -> Source:
     given["last"] = view.span.last
     if view.moment == "at":
         given["floors"] = orjson.dumps(_floors(tx, within, given)).decode()
-        return Source(pk, view.span, f"{_ABOVE_FLOORS} AND {within}", given)
+        return Source(pk, view.span, f"{_above_floors(tx.dialect)} AND {within}", given)
     newest = "row_number() OVER (PARTITION BY attr, dataset ORDER BY t DESC, at DESC)"
     keys = f"SELECT entity, at, attr, dataset, kind, {view.moment} AS t FROM history WHERE {within}"
-    return Source(pk, view.span, _RANKED.format(ranked=f"SELECT *, {newest} AS rank FROM ({keys})"), given)
+    return Source(pk, view.span, _RANKED.format(ranked=f"SELECT *, {newest} AS rank FROM ({keys}) w"), given)
 
 
-_ABOVE_FLOORS: Final = (
-    f"SELECT history.*, at AS t FROM {SQLITE.rows('floors')} f CROSS JOIN history"
-    f" WHERE attr = {SQLITE.member('f.value', '$[0]')} AND dataset = {SQLITE.member('f.value', '$[1]')}"
-    f" AND at >= {SQLITE.member('f.value', '$[2]')}"
-)
+def _above_floors(dialect: Dialect) -> str:
+    floors = dialect.table("floors", ("series", "part", "floor"))
+    return (
+        f"SELECT history.*, at AS t FROM {floors} f CROSS JOIN history"
+        " WHERE attr = f.series AND dataset = f.part AND at >= f.floor"
+    )
+
+
 _RANKED: Final = (
     "SELECT g.*, k.t FROM ({ranked}) k JOIN history g ON g.entity = k.entity AND g.at = k.at AND g.attr = k.attr"
     " AND g.dataset = k.dataset AND g.kind = k.kind WHERE k.rank <= :last"
@@ -123,6 +127,7 @@ _EVER: Final = -(1 << 62)
 def window(tx: Tx, span: Span, wanted: Wanted) -> Window:
     """The window of a span over the wanted series."""
     moment, kinds = _MOMENTS[span.by]
+    moment = moment or tx.dialect.integer("doc", "createdAt")
     parts, bindings = [kinds], dict[str, Any]()
     if span.start is not None:
         parts.append(f"{moment} >= :start")
@@ -130,20 +135,21 @@ def window(tx: Tx, span: Span, wanted: Wanted) -> Window:
     if span.end is not None:
         parts.append(f"{moment} < :end")
         bindings["end"] = span.end
+    dialect = tx.dialect
     for name, column, test, texts in (
         ("attrs", "attr", "IN", wanted.attrs),
         ("without", "attr", "NOT IN", wanted.without),
         ("datasets", "dataset", "IN", wanted.datasets),
     ):
         if texts or (name == "datasets" and texts is not None):
-            parts.append(f"{column} {test} {SQLITE.listed(name)}")
+            parts.append(f"{column} {test} {dialect.numbers(name)}")
             bindings[name] = orjson.dumps(_numbers(tx, texts or ())).decode()
     return Window(span, moment, " AND ".join(parts), bindings)
 
 
 def _numbers(tx: Tx, texts: Collection[str]) -> list[int]:
     """The numbers of the names that are known; 0 for "@none"."""
-    listed = f"SELECT pk FROM name WHERE text IN {SQLITE.listed('texts')}"
+    listed = f"SELECT pk FROM name WHERE text IN {tx.dialect.texts('texts')}"
     found = [int(row[0]) for row in tx.rows(listed, {"texts": orjson.dumps(list(texts)).decode()})]
     return [*found, 0] if "@none" in texts else found
 
@@ -163,13 +169,10 @@ def stream(
     given = view.bindings | {"entity": pk, "attr": attr, "least": least, "most": most}
     for bound, beyond in ((least, "< :least"), (most, "> :most")):
         if bound is not None:
-            test += f" AND NOT ({_IS_NUMBER} AND {SQLITE.member('doc', '$.value')} {beyond})"
+            test += f" AND NOT coalesce({tx.dialect.number('doc', 'value')} {beyond}, false)"
     statement = f"SELECT doc FROM history WHERE entity = :entity AND {view.where} AND {test}"
     for (text,) in tx.iterate(statement, given):
         yield orjson.loads(text)
-
-
-_IS_NUMBER: Final = f"coalesce({SQLITE.kind('doc', '$.value')}, '') IN ('integer', 'real')"
 
 
 def reach(tx: Tx, sources: Sequence[Source], most: int) -> Instant | None:

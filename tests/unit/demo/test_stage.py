@@ -23,7 +23,7 @@ from shahar.ports.nats import hash_key
 from shahar.services.accounts import Accounts
 from shahar.services.broker import Broker
 from shahar.services.devices import Devices
-from shahar.store.db import Database
+from shahar.store.engines import connect
 from shahar.values import instants
 from shahar.values.errors import Invalid
 from shahar.values.instants import DAY, HOUR, parse
@@ -42,7 +42,7 @@ def tell(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 @asynccontextmanager
 async def house(path: Path) -> AsyncIterator[Devices]:
-    db = Database(path)
+    db = connect(path)
     await db.open()
     devices = Devices(db, Broker(db), Accounts(db, access="closed"), CATALOGUE, hash_key)
     await devices.load()

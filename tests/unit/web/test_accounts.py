@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shahar.model.access import HOUSE
 from shahar.services.accounts import Accounts
-from shahar.store.db import Database
+from shahar.store.engines import connect
 from shahar.values.errors import ShaharError
 from shahar.values.instants import SECOND
 from shahar.web.accounts import ROUTES
@@ -64,7 +64,7 @@ def _told(_request: Request | None, problem: Exception) -> Response:
 
 def with_city(folder: Path, story: Story, base: str = "http://city.example") -> None:
     async def run() -> None:
-        db = Database(folder / "city.db")
+        db = connect(folder / "city.db")
         await db.open()
         try:
             accounts = Accounts(db, access="closed")

@@ -11,7 +11,7 @@ import pytest
 from shahar.model.access import ANONYMOUS, HOUSE, LOCAL, OPEN, PUBLIC
 from shahar.services.accounts import Access, Accounts
 from shahar.services.credentials import new_local_secret
-from shahar.store.db import Database
+from shahar.store.engines import connect
 from shahar.values.errors import Forbidden, Malformed, Unauthenticated
 from shahar.values.instants import DAY, SECOND
 from shahar.web import session
@@ -40,7 +40,7 @@ def with_accounts(
     local_secret: str | None = None,
 ) -> None:
     async def run() -> None:
-        db = Database(folder / "city.db")
+        db = connect(folder / "city.db")
         await db.open()
         try:
             accounts = Accounts(db, access=access, local_secret=local_secret)
