@@ -11,7 +11,6 @@ Does not: hold a clock (`wall` comes from main, the city's own from its scene); 
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,7 +21,7 @@ from pathlib import Path
 import structlog
 from prometheus_client import CollectorRegistry
 
-from shahar import plugins
+from shahar import local, plugins
 from shahar.config import Settings
 from shahar.model.system import Catalogue
 from shahar.ports.beside import Beside
@@ -108,7 +107,8 @@ async def house(settings: Settings, scene: Scene, wall: Clock, registry: Collect
             forwarding=others.forwarding,
             notifications=told,
         )
-        figures.register(registry, ground.db, ground.devices, followers.runner, followers.subscriptions, counts)
+        subscriptions, runner = followers.subscriptions, followers.runner
+        figures.register(registry, ground.db, ground.devices, runner, subscriptions, counts, ground.contexts)
         yield House(parts, ground.db, consumer)
 
 
@@ -160,18 +160,11 @@ def _doors(settings: Settings, stack: AsyncExitStack) -> tuple[Webhooks, MqttNot
 
 def _accounts(settings: Settings, db: Database, stack: AsyncExitStack) -> Accounts:
     """The accounts, and the file by which whoever owns the data folder is an administrator while we run."""
-    secret, file = new_local_secret(), settings.data / "local.key"
+    secret = new_local_secret()
     accounts = Accounts(db, access=settings.access, local_secret=secret)
     stack.push_async_callback(accounts.settle)
-    _write_private(file, f"{settings.local_base}\n{secret}\n")
-    stack.callback(file.unlink, missing_ok=True)
+    stack.callback(local.write(settings, secret).unlink, missing_ok=True)
     return accounts
-
-
-def _write_private(file: Path, text: str) -> None:
-    file.unlink(missing_ok=True)
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-        out.write(text)
 
 
 def _discover(settings: Settings) -> Catalogue:

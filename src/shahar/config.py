@@ -35,6 +35,11 @@ class Settings:
     host: str = _setting("127.0.0.1", "address to listen on for HTTP")
     port: int = _setting(8080, "port to listen on for HTTP")
     public_url: str = _setting("", "address under which programs reach us, such as https://city.example")
+    tls_certificate: Path | None = _setting(None, "PEM file of the certificate and its chain: HTTP becomes HTTPS")
+    tls_key: Path | None = _setting(None, "PEM file of its key")
+    proxies: tuple[str, ...] = _setting(
+        (), "addresses or networks (by comma) of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed"
+    )
     data: Path = _setting(Path("data"), "folder of everything that is kept")
     mqtt: str = _setting("embedded", "embedded, off, or the mqtt://user:password@host:port of a broker")
     mqtt_host: str = _setting("127.0.0.1", "address on which the embedded MQTT server listens")
@@ -68,19 +73,19 @@ class Settings:
             raise Invalid(
                 "open access is for this machine alone", field="access", rule="host 127.0.0.1, ::1 or localhost"
             )
-        for network in self.outbound_allow:
-            try:
-                ipaddress.ip_network(network)
-            except ValueError:
-                raise Invalid(
-                    f"{network!r} is not a network", field="outbound_allow", rule="such as 127.0.0.0/8"
-                ) from None
+        for name in ("outbound_allow", "proxies"):
+            for network in getattr(self, name):
+                _check_network(network, name)
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            missing = "tls_key" if self.tls_key is None else "tls_certificate"
+            raise Invalid("a certificate needs its key, and a key its certificate", field=missing, rule="both or none")
 
     @property
     def local_base(self) -> str:
         """The address under which this machine reaches us."""
         host = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(self.host, self.host)
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+        scheme = "https" if self.tls_certificate else "http"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
     def base(self) -> str:
@@ -91,6 +96,13 @@ class Settings:
     def address(self) -> str:
         """The address under which sources reach us; empty when we do not know one that others could use."""
         return self.base if self.public_url or is_loopback(self.host) else ""
+
+
+def _check_network(network: str, field: str) -> None:
+    try:
+        ipaddress.ip_network(network)
+    except ValueError:
+        raise Invalid(f"{network!r} is not a network", field=field, rule="such as 127.0.0.0/8") from None
 
 
 def is_loopback(host: str) -> bool:

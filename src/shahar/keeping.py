@@ -15,14 +15,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from shahar import __version__
+from shahar import __version__, local
+from shahar.config import Settings
 from shahar.progress import bar
 from shahar.store.lock import owned
 from shahar.values.errors import ShaharError
 from shahar.values.instants import Instant
 
 if TYPE_CHECKING:
-    from shahar.services.doctor import Facts
+    from shahar.services.doctor import Certificate, Facts
 
 COMMANDS: Final = {
     "backup": "copy a city, running or not, into one file",
@@ -30,6 +31,7 @@ COMMANDS: Final = {
     "upgrade": "bring a city of an earlier version up to this one, or try it on a copy",
     "doctor": "say what is wrong with a city, and what to do",
 }
+_TIME_ERROR: Final = 5
 _SIGNS: Final = {"ok": "ok  ", "warn": "WARN", "fail": "FAIL"}
 
 
@@ -48,32 +50,34 @@ def arguments(name: str, command: argparse.ArgumentParser) -> None:
         command.add_argument("--json", action="store_true", help="for programs")
 
 
-def run(data: Path, given: argparse.Namespace, at: Instant) -> int:
+def run(settings: Settings, given: argparse.Namespace, at: Instant) -> int:
     """Do one of the commands; its exit status."""
     acts = {"backup": _backup, "restore": _restore, "upgrade": _upgrade, "doctor": _doctor}
-    return acts[given.command](data, given, at)
+    return acts[given.command](settings, given, at)
 
 
-def _backup(data: Path, given: argparse.Namespace, at: Instant) -> int:
+def _backup(settings: Settings, given: argparse.Namespace, at: Instant) -> int:
     from shahar.services import archive  # a start of the server does not wait for it
 
-    made = archive.write(data, given.file, __version__, at, bar(sys.stderr))
+    made = archive.write(settings.data, given.file, __version__, at, bar(sys.stderr))
     print(f"{given.file}: {made.bytes / 1e6:.1f} MB, {made.counts['entity']} entities, sha256 {made.sha256}")
     return 0
 
 
-def _restore(data: Path, given: argparse.Namespace, at: Instant) -> int:
+def _restore(settings: Settings, given: argparse.Namespace, at: Instant) -> int:
     from shahar.services import archive
 
+    data = settings.data
     told, aside = archive.restore(given.file, data, at, replace=given.replace, progress=bar(sys.stderr))
     kept = f"; what was there is kept as {aside}" if aside else ""
     print(f"{data} holds the city of {told.at}, {told.counts['entity']} entities{kept}")
     return 0
 
 
-def _upgrade(data: Path, given: argparse.Namespace, at: Instant) -> int:
+def _upgrade(settings: Settings, given: argparse.Namespace, at: Instant) -> int:
     from shahar.services import upgrade
 
+    data = settings.data
     plan = upgrade.plan(data)
     if not plan.steps:
         print(f"{data} is of schema {plan.found}, which shahar {__version__} writes: there is nothing to do")
@@ -92,10 +96,10 @@ def _upgrade(data: Path, given: argparse.Namespace, at: Instant) -> int:
     return 0
 
 
-def _doctor(data: Path, given: argparse.Namespace, at: Instant) -> int:
+def _doctor(settings: Settings, given: argparse.Namespace, at: Instant) -> int:
     from shahar.services import doctor
 
-    found = doctor.findings(_facts(data, at, quick=given.quick))
+    found = doctor.findings(_facts(settings, at, quick=given.quick))
     if given.json:
         print(json.dumps([asdict(one) for one in found], indent=2))
     else:
@@ -104,10 +108,11 @@ def _doctor(data: Path, given: argparse.Namespace, at: Instant) -> int:
     return 1 if any(one.state == "fail" for one in found) else 0
 
 
-def _facts(data: Path, at: Instant, *, quick: bool) -> Facts:
+def _facts(settings: Settings, at: Instant, *, quick: bool) -> Facts:
     from shahar.services import archive, doctor, upgrade
     from shahar.store import keep
 
+    data, process = settings.data, local.running(settings.data)
     path = data / keep.NAME
     disk = shutil.disk_usage(data if data.exists() else Path())
     look, fault, problem = None, "", None
@@ -118,22 +123,58 @@ def _facts(data: Path, at: Instant, *, quick: bool) -> Facts:
             problem = keep.check(path, lambda part: draw("reading", part))
     except ShaharError as failure:
         fault = failure.detail
-    ready = _ready(data) if owned(path) else None
+    ready = _ready(process) if owned(path) else None
     begun = (one for name in (archive.RESTORING, upgrade.TRYING) for one in data.glob(name + "*"))
-    left = tuple(sorted(one.name for one in begun)) if ready is None else ()
-    return doctor.Facts(at, disk.free, disk.total, look, fault, problem, ready, left)
+    return doctor.Facts(
+        at=at,
+        free_bytes=disk.free,
+        disk_bytes=disk.total,
+        look=look,
+        fault=fault,
+        problem=problem,
+        ready=ready,
+        leftovers=tuple(sorted(one.name for one in begun)) if ready is None else (),
+        failing_contexts=_figure(process, "shahar_contexts_failing") if ready == "" else 0,
+        certificate=_certificate(settings),
+        synchronised=_synchronised(),
+        unbelieved=settings.public_url.startswith("https:") and not settings.tls_certificate and not settings.proxies,
+    )
 
 
-def _ready(data: Path) -> str:
+def _ready(process: local.Running | None) -> str:
     """What the process that owns the folder answers on /ready; empty when it is ready."""
-    from urllib.error import HTTPError
-    from urllib.request import urlopen
+    try:
+        if process is None:
+            return "it has left no key in the folder (it has just started or stopped, or runs as another user)"
+        process.ask("/ready")
+    except ShaharError as problem:
+        return problem.detail
+    return ""
+
+
+def _figure(process: local.Running | None, name: str) -> int:
+    """One of the running process's figures; 0 when it does not tell."""
+    try:
+        lines = process.ask("/metrics").splitlines() if process else []
+    except ShaharError:
+        return 0
+    return next((round(float(line.split(" ")[1])) for line in lines if line.startswith(f"{name} ")), 0)
+
+
+def _certificate(settings: Settings) -> Certificate | None:
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    from shahar import tls
+
+    return tls.examine(settings.tls_certificate, settings.tls_key)
+
+
+def _synchronised() -> bool | None:
+    """Whether the kernel's clock is kept by NTP, whoever keeps it; None when the kernel does not tell (adjtimex(2))."""
+    import ctypes
 
     try:
-        base = (data / "local.key").read_text().split()[0]
-        with urlopen(f"{base}/ready", timeout=10) as answer:
-            return "" if answer.status == 200 else f"/ready answers {answer.status}"
-    except HTTPError as problem:
-        return f"/ready answers {problem.code}: {problem.read(500).decode(errors='replace')}"
-    except (OSError, IndexError) as problem:
-        return f"it does not answer: {problem}"
+        state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.create_string_buffer(1_024))
+    except (OSError, AttributeError):
+        return None
+    return None if state < 0 else state != _TIME_ERROR

@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from typing import Any
 
+from shahar import local
 from shahar.config import Settings
 from shahar.model.access import HOUSE
 from shahar.store.lock import owned
@@ -31,18 +31,14 @@ def arguments(command: argparse.ArgumentParser) -> None:
 
 async def make(settings: Settings, wish: argparse.Namespace, at: Instant) -> str:
     """The key, or the link's address."""
-    from urllib.error import HTTPError, URLError  # a start of the server does not wait for what only this needs
-
-    body = {"label": wish.label, "role": wish.role, "tenant": wish.tenant}
-    local = settings.data / "local.key"
-    if local.exists() and owned(settings.data / "shahar.db"):
-        base, secret = local.read_text().split()
+    process = local.running(settings.data)
+    if process is not None and owned(settings.data / "shahar.db"):
         try:
-            return await asyncio.to_thread(_ask, base, secret, wish.link, body, wish.days)
-        except HTTPError as problem:
-            raise Unavailable(f"the server refused: {json.loads(problem.read())['detail']}") from None
-        except URLError:
-            pass  # it has just stopped
+            return await asyncio.to_thread(_ask, process, wish)
+        except Unavailable as problem:
+            if not isinstance(problem.__cause__, ConnectionError):
+                raise
+            # it has just stopped
     return await _in_store(settings, wish, at)
 
 
@@ -65,16 +61,9 @@ async def _in_store(settings: Settings, wish: argparse.Namespace, at: Instant) -
         await db.close()
 
 
-def _ask(base: str, secret: str, link: bool, body: dict[str, Any], days: int) -> str:
+def _ask(process: local.Running, wish: argparse.Namespace) -> str:
     """Ask the running server for a key or a link."""
-    from urllib.request import Request, urlopen
-
-    request = Request(
-        base + ("/api/links" if link else "/api/keys"),
-        data=json.dumps(body if link else body | {"days": days}).encode(),
-        headers={"authorization": f"Bearer {secret}", "content-type": "application/json"},
-        method="POST",
-    )
-    with urlopen(request, timeout=10) as answer:
-        told = json.loads(answer.read())
-    return str(told.get("link") or told.get("url") or told.get("key") or told.get("secret") or told)
+    body = {"label": wish.label, "role": wish.role, "tenant": wish.tenant}
+    if wish.link:
+        return str(json.loads(process.ask("/api/links", body))["link"])
+    return str(json.loads(process.ask("/api/keys", body | {"days": wish.days}))["key"])

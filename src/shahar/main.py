@@ -92,7 +92,7 @@ def _command(given: argparse.Namespace) -> int:
     settings = config.settings(options, os.environ, file, DEFAULTS.get(given.command, {}))
     _log(settings.log_level)
     if given.command in keeping.COMMANDS:
-        return keeping.run(settings.data, given, wall())
+        return keeping.run(settings, given, wall())
     if given.command == "key":
         return _key(settings, given)
     return _serve(settings, demo=given.command == "demo")

@@ -15,7 +15,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import uvicorn
 from prometheus_client import CollectorRegistry
@@ -31,6 +31,9 @@ from shahar.web.application import Application, Table, pages
 from shahar.web.connection import counting
 from shahar.web.exchange import Parts
 from shahar.web.rates import Rates
+
+if TYPE_CHECKING:
+    from shahar.tls import Pair
 
 STATIC: Final = Path(__file__).parent / "web" / "static"
 FOLDERS: Final = {"/ops/static": STATIC / "ops", "/ops/map": STATIC / "map"}
@@ -54,19 +57,23 @@ async def run(settings: Settings, scene: Scene, wall: Clock) -> None:
     """Serve until told to stop. `settings.data` is there and can be written."""
     _tend_memory()
     _allow_many_files()
+    pair = _pair(settings)
     listening = _listen(settings)
     registry = CollectorRegistry()
     async with assembly.house(settings, scene, wall, registry) as house:
         parts = house.parts
         application = Application(parts, pages(TABLES, FOLDERS, registry, house.ready), registry, Rates())
-        server = _server(application, parts.picture.close)
+        server = _server(settings, application, parts.picture.close, pair)
         async with AsyncExitStack() as play:
             if scene.play is not None:
                 await play.enter_async_context(scene.play(parts.devices))
             await _greet(settings, parts, wall)
-            sweeping = asyncio.create_task(_sweep(parts, wall))
+            beside = [asyncio.create_task(_sweep(parts, wall))]
+            if pair is not None:
+                beside.append(asyncio.create_task(pair.watch()))
             await server.serve(sockets=[listening])
-            sweeping.cancel()
+            for task in beside:
+                task.cancel()
 
 
 class _Server(uvicorn.Server):
@@ -76,6 +83,8 @@ class _Server(uvicorn.Server):
 
     ending: Callable[[], None]
     """Told when the end is asked for, so that streams end by themselves."""
+    again: Callable[[], None]
+    """Told at SIGUSR1: look at the certificate again."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -83,10 +92,11 @@ class _Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end)
+        loop.add_signal_handler(signal.SIGUSR1, lambda: self.again())
         try:
             yield
         finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
                 loop.add_signal_handler(number, lambda: None)
 
     def _end(self) -> None:
@@ -94,7 +104,9 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _server(application: Application, ending: Callable[[], None]) -> uvicorn.Server:
+def _server(
+    settings: Settings, application: Application, ending: Callable[[], None], pair: Pair | None
+) -> uvicorn.Server:
     server = _Server(
         uvicorn.Config(
             application,
@@ -107,10 +119,21 @@ def _server(application: Application, ending: Callable[[], None]) -> uvicorn.Ser
             timeout_graceful_shutdown=STOP_S,
             timeout_keep_alive=30,
             server_header=False,
+            proxy_headers=bool(settings.proxies),
+            forwarded_allow_ips=list(settings.proxies),
+            ssl_context_factory=None if pair is None else lambda _config, _default: pair.context,
         )
     )
-    server.ending = ending
+    server.ending, server.again = ending, (lambda: None) if pair is None else pair.renew
     return server
+
+
+def _pair(settings: Settings) -> Pair | None:
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    from shahar.tls import Pair  # a city behind a proxy does not wait for it
+
+    return Pair(settings.tls_certificate, settings.tls_key)
 
 
 async def _sweep(parts: Parts, wall: Clock) -> None:

@@ -45,6 +45,8 @@ __all__ = ["PLACE", "ContextKind", "Contexts", "Entry"]
 log = structlog.get_logger(__name__)
 
 Fetch = Callable[[str], Awaitable[bytes]]
+FAILING: Final = 100
+"""How many addresses that cannot be read are remembered, the newest."""
 AGAIN_S: Final = 3_600
 """How long after a failure an old copy is asked for again."""
 RELOAD: Final = "ETSI GS CIM 009 clause 5.13.5: only what was fetched can be fetched again"
@@ -70,6 +72,8 @@ class Contexts:
     _shelf: Shelf = field(default_factory=Shelf)
     _compiled: OrderedDict[tuple[str, bytes], _Compiled] = field(default_factory=OrderedDict)
     _underway: dict[tuple[str, str], asyncio.Future[Entry]] = field(default_factory=dict)
+    failing: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    """Addresses that could not be read when they were last asked; bounded."""
 
     async def load(self, at: Instant = 0) -> None:
         """Take up what was kept in earlier runs."""
@@ -162,12 +166,24 @@ class Contexts:
                 else await asyncio.wait_for(self.fetch(address), CONTEXT_S)
             )
         except (ShaharError, OSError, TimeoutError) as problem:
+            self._fell(address, problem)
             raise ContextUnavailable(
                 f"@context {address:.200} could not be read: {problem}", field="@context"
             ) from problem
+        if address in self.failing:
+            del self.failing[address]
+            log.info("context can be fetched again", address=address)
         document = _anchored(_context_in(raw, address), address)
         _check(document)
         return document
+
+    def _fell(self, address: str, problem: Exception) -> None:
+        """Remember, and say once, that an address cannot be read."""
+        if address not in self.failing:
+            log.warning("context cannot be fetched", address=address[:200], problem=str(problem))
+            self.failing[address] = None
+            if len(self.failing) > FAILING:
+                self.failing.popitem(last=False)
 
     def _renew(self, entry: Entry, at: Instant) -> None:
         """Fetch an old copy again, beside the request that met it."""
@@ -326,5 +342,5 @@ def _check(document: Source) -> None:
 
 def _say(done: asyncio.Future[Entry]) -> None:
     problem = None if done.cancelled() else done.exception()
-    if problem is not None:
+    if problem is not None and not isinstance(problem, ContextUnavailable):  # that was said when it fell
         log.warning("context not renewed", problem=str(problem))

@@ -13,13 +13,14 @@ from typing import Final, Literal
 
 from shahar.store.keep import SCHEMA, Look
 from shahar.values import instants
-from shahar.values.instants import SECOND, Instant
+from shahar.values.instants import DAY, SECOND, Instant
 
 State = Literal["ok", "warn", "fail"]
 
 LOG_BYTES: Final = 512_000_000
 LAG_S: Final = 300
 AHEAD_S: Final = 60
+ENDING_DAYS: Final = 30
 FREE_WARN: Final = 0.10
 FREE_FAIL: Final = 0.02
 
@@ -35,10 +36,22 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Certificate:
+    """What a client would see of a certificate file: from when until when it is valid, or why it cannot be used."""
+
+    file: str
+    ends_at: Instant = 0
+    begins_at: Instant = 0
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What was seen. `look`: None when the store could not be opened, `fault` says why. `problem`: the first fault that
     reading all of it found, None when it was not read. `ready`: what the running process answers on /ready, None when
-    none runs; empty when it is ready.
+    none runs; empty when it is ready. `failing_contexts`: addresses of @contexts that it last could not fetch.
+    `synchronised`: whether NTP keeps the machine's clock, None when it does not tell. `unbelieved`: a proxy seems to
+    stand before us, and what it says of clients is not believed.
     """
 
     at: Instant
@@ -49,11 +62,16 @@ class Facts:
     problem: str | None = None
     ready: str | None = None
     leftovers: tuple[str, ...] = ()
+    failing_contexts: int = 0
+    certificate: Certificate | None = None
+    synchronised: bool | None = None
+    unbelieved: bool = False
 
 
 def findings(facts: Facts) -> list[Finding]:
     """Everything that there is to say, in the order in which a keeper would look."""
-    return [*_process(facts), *_store(facts), *_disk(facts), *_followers(facts), *_clock(facts), *_leftovers(facts)]
+    looks = (_process, _store, _disk, _followers, _contexts, _clock, _certificate, _proxy, _leftovers)
+    return [found for look in looks for found in look(facts)]
 
 
 def _process(facts: Facts) -> Iterator[Finding]:
@@ -128,6 +146,42 @@ def _clock(facts: Facts) -> Iterator[Finding]:
         yield Finding("warn", "clock", said, advice)
     elif newest:
         yield Finding("ok", "clock", f"the newest change is of {instants.text(newest)}")
+    if facts.synchronised is False:
+        advice = "timedatectl set-ntp true, or chrony with a time server of one's own network"
+        yield Finding("warn", "time server", "none keeps this machine's clock", advice)
+    elif facts.synchronised:
+        yield Finding("ok", "time server", "it keeps this machine's clock")
+
+
+def _contexts(facts: Facts) -> Iterator[Finding]:
+    if facts.failing_contexts:
+        said = f"{facts.failing_contexts} @contexts could not be fetched"
+        advice = "the log names them; let this machine reach them, or give them as files: --contexts (docs/keeping.md)"
+        yield Finding("warn", "contexts", said, advice)
+
+
+def _certificate(facts: Facts) -> Iterator[Finding]:
+    found = facts.certificate
+    if found is None:
+        return
+    said = f"{found.file} ends {instants.text(found.ends_at)}"
+    if found.fault:
+        yield Finding("fail", "certificate", found.fault, "put a sound pair in its place; it is taken up in a minute")
+    elif found.ends_at <= facts.at:
+        yield Finding("fail", "certificate", said, "renew it now: browsers and devices refuse it")
+    elif found.begins_at > facts.at:
+        said = f"{found.file} is valid only from {instants.text(found.begins_at)}"
+        yield Finding("fail", "certificate", said, "look at this machine's clock, or wait until then")
+    elif found.ends_at <= facts.at + ENDING_DAYS * DAY:
+        yield Finding("warn", "certificate", said, "renew it; what is renewed is taken up in a minute")
+    else:
+        yield Finding("ok", "certificate", said)
+
+
+def _proxy(facts: Facts) -> Iterator[Finding]:
+    if facts.unbelieved:
+        said = "public_url is https and we speak http, but no proxy is believed: all clients look like one"
+        yield Finding("warn", "proxy", said, "name its address in `proxies`, such as 127.0.0.1 (docs/install.md)")
 
 
 def _leftovers(facts: Facts) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from shahar.services.contexts import Contexts
 from shahar.services.devices import Devices
 from shahar.services.runner import Runner
 from shahar.services.subscriptions import Subscriptions
@@ -36,8 +37,10 @@ class _Figures(Collector):
         runner: Runner,
         subscriptions: Subscriptions,
         mqtt: Mapping[str, Counter[str]],
+        contexts: Contexts,
     ) -> None:
         self.db, self.devices, self.runner, self.subscriptions, self.mqtt = db, devices, runner, subscriptions, mqtt
+        self.contexts = contexts
 
     def collect(self) -> Iterator[Metric]:
         """Every figure as it stands now."""
@@ -63,6 +66,8 @@ class _Figures(Collector):
         for state, count in sorted(self.subscriptions.forwarded().items()):
             forwarded.add_metric([state], count)
         yield forwarded
+        failing = len(self.contexts.failing)
+        yield GaugeMetricFamily("shahar_contexts_failing", "@contexts that last could not be fetched", failing)
         for name, counts in self.mqtt.items():
             told = CounterMetricFamily(f"shahar_mqtt_{name}", f"MQTT: {name} by kind", labels=["kind"])
             for kind, count in sorted(counts.items()):
@@ -77,6 +82,7 @@ def register(
     runner: Runner,
     subscriptions: Subscriptions,
     mqtt: Mapping[str, Counter[str]],
+    contexts: Contexts,
 ) -> None:
     """Put the parts' figures on a registry. `mqtt`: name -> counts by kind of what the MQTT rooms count."""
-    registry.register(_Figures(db, devices, runner, subscriptions, mqtt))
+    registry.register(_Figures(db, devices, runner, subscriptions, mqtt, contexts))
