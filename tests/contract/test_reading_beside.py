@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from shahar.model import bulk
+from shahar.model.bulk import Pack
 from shahar.model.context import CORE
 from shahar.model.told import Whole
 from shahar.ports import beside as port
@@ -34,6 +36,9 @@ def entities(count: int, **more: Any) -> list[dict[str, Any]]:
 BODY = (
     b"[" + b",".join(b'{"id":"urn:e:%d","type":"T","v":%d,"pad":"%s"}' % (n, n, b"x" * 50) for n in range(999)) + b"]"
 )
+MEASURED = json.dumps(
+    [{"id": f"urn:e:{n}", "type": "T", "v": {"type": "Property", "value": n}} for n in range(500)]
+).encode()
 QUESTION = bulk.question("upsert", BODY, CORE, AT)
 
 
@@ -78,7 +83,7 @@ async def test_questions_are_answered_in_their_order() -> None:
         answers = await asyncio.gather(
             beside.ask(QUESTION, bulk.wishes), beside.ask(small, bulk.wishes), beside.ask(QUESTION, bulk.wishes)
         )
-        assert [len(answer or ()) for answer in answers] == [999, 1, 999]
+        assert [len(answer) for answer in answers if isinstance(answer, list)] == [999, 1, 999]
 
 
 async def test_it_ends_when_nobody_asks_and_starts_again() -> None:
@@ -123,8 +128,13 @@ async def test_a_small_batch_is_not_worth_asking() -> None:
     async with reading() as beside:
         assert await Batches(beside).read("upsert", b"[]", CORE, AT) is None
         read = await Batches(beside).read("upsert", BODY, CORE, AT)
-        assert read is not None
+        assert isinstance(read, list)
         assert all(isinstance(one, Whole) for one in read)
+        mixed = await Batches(beside).read("upsert", BODY, CORE, AT, packed=True)
+        assert isinstance(mixed, list), "texts are no measurements"
+        packed = await Batches(beside).read("upsert", MEASURED, CORE, AT, packed=True)
+        assert isinstance(packed, Pack)
+        assert len(packed.ids) == 500
 
 
 def children(pid: int) -> list[int]:

@@ -15,7 +15,7 @@ import mmap
 import sys
 from typing import BinaryIO
 
-from shahar.model import bulk
+from shahar.services import batches
 
 
 def serve(memory: mmap.mmap, slot_bytes: int, answer_at: int, given: BinaryIO, out: BinaryIO) -> None:
@@ -25,7 +25,7 @@ def serve(memory: mmap.mmap, slot_bytes: int, answer_at: int, given: BinaryIO, o
     _tell(out, 1)
     while len(asked := given.read(16)) == 16:
         start = int.from_bytes(asked[:8], "big") * slot_bytes
-        answer = bulk.answer(memory[start : start + int.from_bytes(asked[8:], "big")])
+        answer = batches.answer(memory[start : start + int.from_bytes(asked[8:], "big")])
         fits = len(answer) <= slot_bytes - answer_at
         if fits:
             memory[start + answer_at : start + answer_at + len(answer)] = answer

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
 from shahar.model import bulk
-from shahar.model.bulk import Tried
+from shahar.model.bulk import Pack, Tried
 from shahar.model.change import Kind
 from shahar.model.context import Context
+from shahar.store import packing
 from shahar.values.errors import ShaharError
 from shahar.values.instants import Instant
 
@@ -40,11 +41,20 @@ class Batches:
 
     beside: Beside | None = None
 
-    async def read(self, kind: Kind, body: bytes, context: Context, at: Instant) -> list[Tried] | None:
-        """The members of a JSON array of whole entities; None when the asker is to read it itself."""
+    async def read(
+        self, kind: Kind, body: bytes, context: Context, at: Instant, *, packed: bool = False
+    ) -> list[Tried] | Pack | None:
+        """The members of a JSON array of whole entities, or a pack of them all where that is asked for and can be; None
+        when the asker is to read it itself.
+        """
         if self.beside is None or len(body) < WORTH_BYTES:
             return None
         try:
-            return await self.beside.ask(bulk.question(kind, body, context, at), bulk.wishes)
+            return await self.beside.ask(bulk.question(kind, body, context, at, packed=packed), bulk.wishes)
         except ShaharError:
             return None
+
+
+def answer(asked: bytes) -> bytes:
+    """In the other process: what came of a question."""
+    return bulk.answer(asked, packing.pack)

@@ -22,14 +22,15 @@ import structlog
 from shahar.model import change as changes
 from shahar.model import linking, ordering
 from shahar.model import query as q
+from shahar.model.bulk import Pack
 from shahar.model.change import Applied, Change
 from shahar.model.entity import Doc, Instance
 from shahar.model.linking import Join, Linked
 from shahar.model.render import View
 from shahar.model.temporal import Span
 from shahar.model.told import Whole, Wish
-from shahar.services import rows
-from shahar.store import entities, history, records, shapes, tenants, windows
+from shahar.services import previous, rows
+from shahar.store import entities, history, packing, packs, records, shapes, tenants, windows
 from shahar.store.db import Database, Tx
 from shahar.store.entities import Held, Page
 from shahar.store.shapes import Shape
@@ -85,6 +86,10 @@ class Broker:
         `update`: an upsert of an entity that exists appends instead of replacing.
         """
         return await self.db.write(lambda tx: _apply_all(tx, tenant, wishes, at, update), long=len(wishes) > BRIEF)
+
+    async def take(self, tenant: str, pack: Pack, *, update: bool = False) -> list[Outcome]:
+        """Do the wishes of a pack; what came of each."""
+        return await self.db.write(lambda tx: _take(tx, tenant, pack, update), long=True, pack=pack.image)
 
     async def change(self, tenant: str, wish: Change, at: Instant) -> Applied:
         """Do one change; raises what it failed with."""
@@ -180,6 +185,19 @@ def _apply_all(tx: Tx, tenant: str, wishes: Sequence[Wish], at: Instant, update:
         except ShaharError as problem:
             outcomes.append(problem)
     return outcomes
+
+
+_CREATED: Final = Applied(None, created=True)
+_REPLACED: Final = Applied(None)
+
+
+def _take(tx: Tx, tenant: str, pack: Pack, update: bool) -> list[Outcome]:
+    number = tenants.make(tx, tenant, pack.at)
+    replace = pack.kind == "upsert" and not update and not previous.wanted(tx, number)
+    fresh = packs.take(tx, number, pack, replace=replace)
+    if fresh is None:
+        return _apply_all(tx, tenant, packing.unpacked(pack), pack.at, update)
+    return [_CREATED if new else _REPLACED for new in fresh]
 
 
 def _foresee(tx: Tx, tenant: str, wishes: Sequence[Wish]) -> None:

@@ -116,7 +116,8 @@ def document(
         assert old is not None
         return entities.bury(tx, tenant, entity_id, held, old, at)
     if whole is not None:
-        return entities.put(tx, tenant, entity_id, held, old, doc, whole.dressed(doc), whole.multi, whole.shape)
+        plain = (whole.shape, doc["createdAt"], whole.at) if whole.plain else None
+        return entities.put(tx, tenant, entity_id, held, old, doc, whole.dressed(doc), whole.multi, whole.shape, plain)
     if applied.set or applied.gone or applied.created or applied.shell:
         multi = sum(map(len, doc["attrs"].values())) > len(doc["attrs"])
         return entities.put(tx, tenant, entity_id, held, old, doc, orjson.dumps(doc).decode(), multi)

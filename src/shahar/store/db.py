@@ -102,6 +102,8 @@ class Tx(ABC):
     """
 
     dialect: ClassVar[Dialect]
+    packs: ClassVar[bool] = False
+    """Whether a small database can be opened beside the store's own (store/packs)."""
 
     def __init__(self) -> None:
         self._put_off: dict[Bulk, list[Row]] = {}
@@ -164,13 +166,13 @@ class Tx(ABC):
         self._rows_put_off = 0
         self.settled += 1
 
-    def next(self, table: str) -> int:
-        """The number of a new row: the writer alone makes them."""
+    def next(self, table: str, count: int = 1) -> int:
+        """The number of a new row, the first of so many: the writer alone makes them."""
         last = self._last.get(table)
         if last is None:
             found = self.row(f"SELECT max({NUMBERED[table]}) FROM {table}")
             last = int(found[0] or 0) if found else 0
-        self._last[table] = last + 1
+        self._last[table] = last + count
         return last + 1
 
     def distrust(self) -> None:
@@ -188,6 +190,7 @@ class Job:
     future: asyncio.Future[Any]
     long: bool = False
     ahead: Ahead | None = None
+    pack: bytes = b""
     result: Any = None
     error: BaseException | None = None
 
@@ -271,11 +274,14 @@ class Database(ABC):
         """Call `listener` in the event loop after each commit; it must not wait."""
         self._listeners.append(listener)
 
-    async def write(self, work: Callable[[Tx], T], *, long: bool = False, ahead: Ahead | None = None) -> T:
+    async def write(
+        self, work: Callable[[Tx], T], *, long: bool = False, ahead: Ahead | None = None, pack: bytes = b""
+    ) -> T:
         """Do `work` in the writer, and return when what it wrote is durable. `work` must not wait for anything.
 
         `long`: it may take more than a few milliseconds, so that nobody's answer should wait for it. `ahead`: what
         it will read, for an engine that is asked over a wire: a function that is called once for a whole group.
+        `pack`: a database that a long work finds beside ours where the engine `packs`, by the name `pack`.
         """
         if self._writer is None or self._loop is None:
             raise Unavailable("the store is closed")
@@ -283,7 +289,7 @@ class Database(ABC):
             raise Unavailable("too many changes are waiting", rule=f"at most {QUEUE_MAX} changes wait")
         future: asyncio.Future[T] = self._loop.create_future()
         self._waiting += 1
-        self._jobs.put(Job(work, future, long, ahead))
+        self._jobs.put(Job(work, future, long, ahead, pack))
         return await future
 
     async def read(self, work: Callable[[Tx], T], *, timeout_s: float = READ_TIMEOUT_S) -> T:

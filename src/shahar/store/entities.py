@@ -31,6 +31,8 @@ CACHE_BYTES: Final = 48_000_000
 """Texts of entities that were written lately: of 25 000 entities of ten attributes."""
 ABSENT_KEPT: Final = 10_000
 """Ids of which the writer remembers that they were never used."""
+UNTOLD_BYTES: Final = 500
+"""What remembering an entity takes without its text."""
 FOLLOWED_KEPT: Final = 1_000
 """Linked entities that one question remembers while it asks about them (`q=locatedAt{name}==...`)."""
 INDEXES_MAX: Final = 24
@@ -52,22 +54,32 @@ _PLACE_ROWS: Final = Bulk(
 )
 
 
+Plain = tuple[str, Instant, Instant]
+"""Of an entity that was told plainly as a whole (model/told): its shape, and when it was made and changed."""
+
+
 @dataclass(slots=True)
 class Held:
-    """An entity's row as the writer knows it: the text of its document, which takes a sixth of the document's own room;
-    `settled` tells how often the writer had settled when the row was put off (-1: it is in the file).
+    """An entity's row as the writer knows it: the text of its document, which takes a sixth of the document's own room,
+    empty of a plain one whose text is in the file alone; `settled` tells how often the writer had settled when the row
+    was put off (-1: it is in the file).
     """
 
     pk: int
     text: str
     gone: bool
     settled: int = -1
-    plain: tuple[str, Instant, Instant] | None = None
-    """Of one that was told plainly as a whole (model/told): its shape, and when it was made and changed."""
+    plain: Plain | None = None
+    """Of one that holds nothing but what was so told."""
 
     def read(self) -> Doc | None:
         """The document, None while the entity is deleted."""
         return None if self.gone else orjson.loads(self.text)
+
+    @property
+    def bytes(self) -> int:
+        """What it weighs in the writer's memory."""
+        return len(self.text) or UNTOLD_BYTES
 
     @property
     def ends(self) -> bool:
@@ -111,12 +123,12 @@ class _Cache:
 
     def put(self, key: tuple[int, str], held: Held) -> None:
         old = self.held.pop(key, None)
-        self.bytes += len(held.text) - (len(old.text) if old else 0)
+        self.bytes += held.bytes - (old.bytes if old else 0)
         self.held[key] = held
         self.absent.discard(key)
         while self.bytes > CACHE_BYTES:
             _, dropped = self.held.popitem(last=False)
-            self.bytes -= len(dropped.text)
+            self.bytes -= dropped.bytes
             if dropped.settled == self.tx.settled:
                 self.tx.settle()
 
@@ -133,7 +145,7 @@ def load(tx: Tx, tenant: int, entity_id: str) -> Held | None:
     cache = _cache(tx)
     key = (tenant, entity_id)
     found = cache.get(key)
-    if found is None and key not in cache.absent:
+    if (found is None and key not in cache.absent) or (found is not None and not found.text):
         row = tx.row(
             "SELECT pk, gone, doc FROM entity WHERE tenant = :t AND id = :id",
             {"t": tenant, "id": entity_id},
@@ -141,7 +153,7 @@ def load(tx: Tx, tenant: int, entity_id: str) -> Held | None:
         )
         if row is None:
             return None
-        found = Held(row[0], row[2], row[1] is not None)
+        found = Held(row[0], row[2], row[1] is not None, plain=found.plain if found else None)
         cache.put(key, found)
     return found
 
@@ -149,7 +161,8 @@ def load(tx: Tx, tenant: int, entity_id: str) -> Held | None:
 def foresee(tx: Tx, tenant: int, ids: Sequence[str]) -> None:
     """Read the rows of many entities at once, before `load` asks for each; notes which ids were never used."""
     cache = _cache(tx)
-    asked = {(tenant, entity_id) for entity_id in ids} - cache.held.keys() - cache.absent
+    asked = {(tenant, entity_id) for entity_id in ids} - cache.absent
+    asked -= {key for key in asked if (held := cache.held.get(key)) is not None and held.text}
     if not asked:
         return
     unknown = orjson.dumps([entity_id for _, entity_id in asked]).decode()
@@ -162,7 +175,28 @@ def foresee(tx: Tx, tenant: int, ids: Sequence[str]) -> None:
         cache.absent.clear()
     cache.absent |= asked
     for entity_id, pk, gone, text in rows:
-        cache.put((tenant, entity_id), Held(pk, text, gone is not None))
+        known = cache.held.get((tenant, entity_id))
+        cache.put((tenant, entity_id), Held(pk, text, gone is not None, plain=known.plain if known else None))
+
+
+def remembered(tx: Tx, tenant: int, ids: Sequence[str]) -> list[Held | None] | None:
+    """What the writer remembers of each entity, None of one whose id was never used; None for all when one is there
+    that it does not remember.
+    """
+    held = _cache(tx).held
+    found = [held.get((tenant, entity_id)) for entity_id in ids]
+    unknown = [entity_id for entity_id, one in zip(ids, found, strict=True) if one is None]
+    row = tx.row(
+        f"SELECT 1 FROM entity WHERE tenant = :t AND id IN {tx.dialect.texts('ids')} LIMIT 1",
+        {"t": tenant, "ids": orjson.dumps(unknown).decode()},
+        apart=True,
+    )
+    return found if row is None else None
+
+
+def note(tx: Tx, tenant: int, entity_id: str, pk: int, plain: Plain) -> None:
+    """Remember a plain entity that was written, but not its text."""
+    _cache(tx).put((tenant, entity_id), Held(pk, "", gone=False, plain=plain))
 
 
 def put(
@@ -175,12 +209,14 @@ def put(
     text: str,
     multi: bool,
     shape: str | None = None,
+    plain: Plain | None = None,
 ) -> int:
     """Write what a change made of an entity, `old` before it; the row's number. `text` is the whole document, of which
-    `doc` may lack the attributes when its `shape` is told; `multi`: an attribute has several instances.
+    `doc` may lack the attributes when its `shape` is told; `multi`: an attribute has several instances; `plain`: it was
+    told plainly as a whole.
     """
     pk = held.pk if held else tx.next("entity")
-    new = Held(pk, text, gone=False)
+    new = Held(pk, text, gone=False, plain=plain)
     tx.later(_ROWS, [(pk, tenant, entity_id, None, int(multi), text)])
     if old is None or old["type"] != doc["type"]:
         _put_types(tx, tenant, pk, doc, new=held is None)
@@ -355,7 +391,7 @@ def erase(tx: Tx, tenant: int, pk: int, entity_id: str) -> bool:
         )
     cache = _cache(tx)
     dropped = cache.held.pop((tenant, entity_id), None)
-    cache.bytes -= len(dropped.text) if dropped else 0
+    cache.bytes -= dropped.bytes if dropped else 0
     return True
 
 

@@ -55,6 +55,11 @@ def became(tx: Tx, tenant: int, old: Doc | None, after: str | None) -> None:
     tx.later(_ROWS, rows)
 
 
+def more(tx: Tx, tenant: int, text: str, count: int) -> None:
+    """Count so many new entities of a shape."""
+    tx.later(_ROWS, [(tenant, text, count)])
+
+
 def _alike(old: Doc, new: Doc) -> bool:
     """Whether two states of an entity surely have one shape; what they share by identity is not looked into."""
     before, after = old["attrs"], new["attrs"]

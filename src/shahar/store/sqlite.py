@@ -55,6 +55,7 @@ class LiteTx(Tx):
     """A transaction of SQLite."""
 
     dialect = SQLITE
+    packs = True
 
     def __init__(self, connection: apsw.Connection) -> None:
         super().__init__()
@@ -110,8 +111,11 @@ class _Writing(Writing):
         self._db = db
         self._connection = connection
         self.tx = LiteTx(connection)
+        connection.execute("ATTACH ':memory:' AS pack")
 
-    def begin(self, _group: Sequence[Job]) -> None:
+    def begin(self, group: Sequence[Job]) -> None:
+        if group[0].pack:
+            self._connection.deserialize("pack", group[0].pack)
         self._connection.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from shahar.model import access
-from shahar.model.bulk import Tried, name_of
+from shahar.model.bulk import Pack, Tried, name_of
 from shahar.model.change import Applied, Change, Kind
 from shahar.model.context import CORE
 from shahar.model.entity import CREATE, PATCH, Reading, check_uri, parse_entity
@@ -34,11 +34,10 @@ async def create(request: Request) -> Response:
     local = request.params.flag("local")
     request.params.done()
     sources = served(request, local)
-    wishes = await _wishes(request, "create", CREATE, spread=sources is not None)
     if sources is not None:
-        spread = await _spread(request, sources, wishes, "createBatch")
+        spread = await _spread(request, sources, await _wishes(request, "create", CREATE), "createBatch")
         return batch_answer(spread, json_response(201, [entity_id for entity_id, _ in spread]))
-    results = await _run(request, wishes)
+    results = await _run(request, await _whole(request, "create"))
     created = [entity_id for entity_id, outcome in results if isinstance(outcome, Applied)]
     return _answer(results, json_response(201, created))
 
@@ -51,12 +50,12 @@ async def upsert(request: Request) -> Response:
     if not options <= {"replace", "update"}:
         raise Invalid("the option is replace or update", field="options", rule="replace, update")
     sources = served(request, local)
-    wishes = await _wishes(request, "upsert", CREATE, spread=sources is not None)
     if sources is not None:
+        wishes = await _wishes(request, "upsert", CREATE)
         spread = await _spread(request, sources, wishes, "upsertBatch", options, update="update" in options)
         new = [entity_id for entity_id, outcomes in spread if any(one.created for one in outcomes)]
         return batch_answer(spread, json_response(201, new) if new else Response(204))
-    results = await _run(request, wishes, update="update" in options)
+    results = await _run(request, await _whole(request, "upsert"), update="update" in options)
     created = [entity_id for entity_id, outcome in results if isinstance(outcome, Applied) and outcome.created]
     return _answer(results, json_response(201, created) if created else Response(204))
 
@@ -68,7 +67,7 @@ async def update(request: Request) -> Response:
     request.params.done()
     kind: Kind = "append_new" if "noOverwrite" in options else "append"
     sources = served(request, local)
-    wishes = await _wishes(request, kind, CREATE, spread=sources is not None)
+    wishes = await _wishes(request, kind, CREATE)
     if sources is not None:
         return batch_answer(await _spread(request, sources, wishes, "updateBatch", options), Response(204))
     return _answer(await _run(request, wishes), Response(204))
@@ -80,7 +79,7 @@ async def merge(request: Request) -> Response:
     local = request.params.flag("local")
     request.params.done()
     sources = served(request, local)
-    wishes = await _wishes(request, "merge", PATCH, spread=sources is not None)
+    wishes = await _wishes(request, "merge", PATCH)
     if sources is not None:
         return batch_answer(await _spread(request, sources, wishes, "mergeBatch"), Response(204))
     return _answer(await _run(request, wishes), Response(204))
@@ -106,19 +105,37 @@ def _listed(body: Any) -> list[Any]:
     return body
 
 
-async def _wishes(request: Request, kind: Kind, reading: Reading, *, spread: bool) -> list[Tried]:
-    """One wish for each entity of the body; what cannot be read becomes an error in its place. `spread`: sources take
-    part, who may each get a portion of an entity, so that none is read as one text."""
+async def _whole(request: Request, kind: Kind) -> list[Tried] | Pack:
+    """One wish for each entity of the body, each read as one text, since no source gets a portion of it; a pack of them
+    where they are plain, and the actor may have them all.
+    """
+    if request.media_type != JSON:
+        return await _wishes(request, kind, CREATE, whole=True)
+    read = request.parts.batches.read
+    shared = await context_of(request, [])
+    told = await read(kind, request.body, shared, request.at, packed=True)
+    if isinstance(told, Pack):
+        if _may(request, told):
+            return told
+        told = await read(kind, request.body, shared, request.at)
+    if isinstance(told, list):
+        return _allowed(request, told)
+    return await _wishes(request, kind, CREATE, whole=True)
+
+
+def _may(request: Request, pack: Pack) -> bool:
+    return all(map(access.may_write(request.actor, request.tenant), pack.kinds))
+
+
+async def _wishes(request: Request, kind: Kind, reading: Reading, *, whole: bool = False) -> list[Tried]:
+    """One wish for each entity of the body; what cannot be read becomes an error in its place. `whole`: each is read as
+    one text.
+    """
     if request.media_type == LD_JSON and linked_context(request) is not None:
         raise Invalid(
             "application/ld+json carries its @context in the body, not in Link", field="Link", rule="clause 6.3.5"
         )
     shared = None if request.media_type == LD_JSON else await context_of(request, [])
-    whole = kind in {"create", "upsert"} and not spread
-    if whole and shared is not None and request.media_type == JSON:
-        read = await request.parts.batches.read(kind, request.body, shared, request.at)
-        if read is not None:
-            return _allowed(request, read)
     wishes: list[Tried] = []
     bodies = _listed(body_of(request))
     for number, body in enumerate(bodies):
@@ -157,9 +174,12 @@ def _allowed(request: Request, wishes: list[Tried]) -> list[Tried]:
 
 
 async def _run(
-    request: Request, wishes: Sequence[Tried], *, update: bool = False
+    request: Request, wishes: Sequence[Tried] | Pack, *, update: bool = False
 ) -> list[tuple[str, Applied | ShaharError]]:
     """What came of each wish, in order."""
+    if isinstance(wishes, Pack):
+        came = await request.parts.broker.take(request.tenant, wishes, update=update)
+        return list(zip(wishes.ids, came, strict=True))
     tried = [wish for wish in wishes if not isinstance(wish, tuple)]
     outcomes = iter(await request.parts.broker.apply(request.tenant, tried, request.at, update=update))
     return [wish if isinstance(wish, tuple) else (wish.id, next(outcomes)) for wish in wishes]
