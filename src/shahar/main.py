@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import sys
@@ -104,6 +105,7 @@ def _key(settings: Settings, given: argparse.Namespace) -> int:
 
 
 def _serve(settings: Settings, *, demo: bool) -> int:
+    gc.disable()  # what is imported stays: looking for garbage meanwhile takes a tenth of a start (see serving)
     import uvloop
 
     from shahar import scenes, serving

@@ -163,6 +163,7 @@ def _tend_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)
+    gc.enable()
 
 
 def _allow_many_files() -> None:

@@ -74,7 +74,7 @@ def render(template: str, city: City, language: str, path: str, **told: Any) -> 
         "language": language,
         "languages": words.LANGUAGES,
         "short": words.SHORT,
-        "unread": words.UNREAD_SHARE[language],
+        "unread": words.unread_share(language),
         "path": path,
         "city": city,
         "city_name": words.name_in(city.name, language),

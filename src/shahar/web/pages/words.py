@@ -2,10 +2,10 @@
 
 For: every room that shows something to a person. `words("ru")` gives a function: `say("age.days", n=3)` is
 "3 дня назад".
-Promises: the catalogues (words/*.po, symbolic msgids) are read once, at import; every key is in every language with all
-its plural forms (a test holds the files to it, so a missing key is a KeyError here and never an empty text); a text
-without arguments comes back as it is written, braces and all; numbers given as arguments are written as the language
-writes them. Pure: instants and time zones are arguments.
+Promises: the catalogues (words/*.po, symbolic msgids) are read once, each when its language is first asked for; every
+key is in every language with all its plural forms (a test holds the files to it, so a missing key is a KeyError here and
+never an empty text); a text without arguments comes back as it is written, braces and all; numbers given as arguments
+are written as the language writes them. Pure: instants and time zones are arguments.
 Does not: escape (the templates do); transliterate (each script is written out); know the words of systems, which bring
 their own.
 Source: GNU gettext's .po files. Month names and numbers are ours in every language, because what is known of Karakalpak
@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Context, Decimal
+from functools import cache
 from gettext import c2py
 from pathlib import Path
 from types import MappingProxyType
@@ -99,22 +100,24 @@ def unread(catalogue: Catalog) -> list[str]:
     return sorted(keys)
 
 
-def _said(language: str) -> Say:
-    catalogue = _CATALOGUES[language]
+@cache
+def _catalogue(language: str) -> Catalog:
+    return read(FOLDER / f"{language}.po")
+
+
+@cache
+def words(language: str) -> Say:
+    """The words of a language of the pages, read when they are first asked for; KeyError for another."""
+    if language not in LANGUAGES:
+        raise KeyError(language)
+    catalogue = _catalogue(language)
     return Say(language, MappingProxyType(texts_of(catalogue)), c2py(catalogue.plural_expr))
 
 
-_CATALOGUES: Final = {language: read(FOLDER / f"{language}.po") for language in LANGUAGES}
-_SAY: Final = {language: _said(language) for language in LANGUAGES}
-UNREAD_SHARE: Final[Mapping[str, int]] = MappingProxyType(
-    {language: round(100 * len(unread(_CATALOGUES[language])) / len(_SAY[language].texts)) for language in LANGUAGES}
-)
-"""Language tag -> percent of its words that no native speaker has read yet."""
-
-
-def words(language: str) -> Say:
-    """The words of a language of the pages; KeyError for another."""
-    return _SAY[language]
+@cache
+def unread_share(language: str) -> int:
+    """Percent of a language's words that no native speaker has read yet."""
+    return round(100 * len(unread(_catalogue(language))) / len(words(language).texts))
 
 
 def language_of(request: Request) -> str:
