@@ -4,8 +4,8 @@ For: every room that shows something to a person. `words("ru")` gives a function
 "3 дня назад".
 Promises: the catalogues (words/*.po, symbolic msgids) are read once, each when its language is first asked for; every
 key is in every language with all its plural forms (a test holds the files to it, so a missing key is a KeyError here
-and never an empty text); a text without arguments comes back as it is written, braces and all; numbers given as arguments
-are written as the language writes them. Pure: instants and time zones are arguments.
+and never an empty text); a text without arguments comes back as it is written, braces and all; numbers given as
+arguments are written as the language writes them. Pure: instants and time zones are arguments.
 Does not: escape (the templates do); transliterate (each script is written out); know the words of systems, which bring
 their own.
 Source: GNU gettext's .po files. Month names and numbers are ours in every language, because what is known of Karakalpak
