@@ -34,6 +34,7 @@ LOCKS: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = [
     ("requirements-dev.lock", ("dependencies", "dev"), ("requirements.lock",)),
     ("requirements-build.lock", ("build",), ("requirements-dev.lock",)),
     ("requirements-node.lock", ("node",), ()),
+    ("requirements-bundle.lock", ("bundle",), ()),
     ("requirements-client.lock", ("client",), ()),
 ]
 

@@ -1,5 +1,5 @@
 """One frozen record of settings, from three places with one name each: option `--mqtt-port`, `SHAHAR_MQTT_PORT`,
-`mqtt_port` in shahar.toml.
+`mqtt_port` in shahar.toml (or the file that SHAHAR_CONFIG names).
 
 Promises: an option wins over the environment, the environment over the file, the file over the default; an unknown
 name is an error that names the nearest known one; a value of the wrong kind says which. `SHAHAR_TEST_*` belongs to
@@ -22,6 +22,7 @@ from shahar.values.errors import Invalid
 PREFIX: Final = "SHAHAR_"
 TEST_PREFIX: Final = "SHAHAR_TEST_"
 FILE: Final = "shahar.toml"
+FILE_NAMED: Final = "SHAHAR_CONFIG"
 
 
 def _setting(default: Any, text: str, choices: tuple[str, ...] = ()) -> Any:
@@ -116,6 +117,12 @@ def is_loopback(host: str) -> bool:
 NAMES: Final = tuple(setting.name for setting in fields(Settings))
 
 
+def file(environment: Mapping[str, str]) -> Path | None:
+    """The settings file when no option names one: that of SHAHAR_CONFIG, else the one here, when there is one."""
+    named = environment.get(FILE_NAMED)
+    return Path(named) if named else Path(FILE) if Path(FILE).exists() else None
+
+
 def settings(
     options: Mapping[str, Any], environment: Mapping[str, str], file: Path | None, defaults: Mapping[str, Any]
 ) -> Settings:
@@ -123,7 +130,7 @@ def settings(
     found = dict(defaults)
     found |= _from_file(file) if file is not None else {}
     for name, value in environment.items():
-        if name.startswith(PREFIX) and not name.startswith(TEST_PREFIX):
+        if name.startswith(PREFIX) and not name.startswith(TEST_PREFIX) and name != FILE_NAMED:
             key = name[len(PREFIX) :].lower()
             check_name(key, name)
             found[key] = _convert(key, value)

@@ -19,8 +19,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final, TextIO, cast
 
-from shahar import __version__, config, keeping, keys
+from shahar import __version__, bundle, config, keeping, keys
 from shahar.config import Settings
+from shahar.progress import bar
 from shahar.values.errors import ShaharError, Unavailable
 from shahar.values.instants import Instant
 
@@ -48,9 +49,8 @@ def parser() -> argparse.ArgumentParser:
         *keeping.COMMANDS.items(),
     ):
         command = commands.add_parser(name, help=text, allow_abbrev=False)
-        command.add_argument(
-            "--config", type=Path, help=f"settings file (default: {config.FILE} here, when there is one)"
-        )
+        text = f"settings file (default: ${config.FILE_NAMED}, else {config.FILE} here, when there is one)"
+        command.add_argument("--config", type=Path, help=text)
         for setting in fields(Settings):
             if name not in DEFAULTS and setting.name != "data":
                 continue
@@ -64,6 +64,8 @@ def parser() -> argparse.ArgumentParser:
             keeping.arguments(name, command)
         if name == "key":
             keys.arguments(command)
+    bundling = commands.add_parser("bundle", help="make one file that installs this version without internet")
+    bundle.arguments(bundling)
     commands.add_parser("version", help="print the version")
     return top
 
@@ -79,6 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.command == "version":
             print(f"shahar {__version__}")
             return 0
+        if given.command == "bundle":
+            return _bundle(given)
         return _command(given)
     except ShaharError as problem:
         print(f"shahar: {problem.detail}" + (f" ({problem.rule})" if problem.rule else ""), file=sys.stderr)
@@ -88,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _command(given: argparse.Namespace) -> int:
-    file = given.config or (Path(config.FILE) if Path(config.FILE).exists() else None)
+    file = given.config or config.file(os.environ)
     options = {name: value for name, value in vars(given).items() if name in config.NAMES}
     settings = config.settings(options, os.environ, file, DEFAULTS.get(given.command, {}))
     _log(settings.log_level)
@@ -97,6 +101,14 @@ def _command(given: argparse.Namespace) -> int:
     if given.command == "key":
         return _key(settings, given)
     return _serve(settings, demo=given.command == "demo")
+
+
+def _bundle(given: argparse.Namespace) -> int:
+    pythons = [one.strip() for one in given.pythons.split(",")]
+    made = bundle.make(given.file.absolute(), pythons, given.machine, bar(sys.stderr), given.wheels)
+    print(f"{given.file}: {made.bytes / 1e6:.1f} MB, {made.wheels} wheels, sha256 {made.sha256}")
+    print(f"take it to the machine, and there: sudo sh {given.file.name}")
+    return 0
 
 
 def _key(settings: Settings, given: argparse.Namespace) -> int:

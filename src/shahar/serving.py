@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -99,7 +100,13 @@ class _Server(uvicorn.Server):
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
                 loop.add_signal_handler(number, lambda: None)
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer, and tell whoever started us."""
+        await super().startup(sockets)
+        _tell("READY=1")
+
     def _end(self) -> None:
+        _tell("STOPPING=1")
         self.ending()
         self.should_exit = True
 
@@ -134,6 +141,14 @@ def _pair(settings: Settings) -> Pair | None:
     from shahar.tls import Pair  # a city behind a proxy does not wait for it
 
     return Pair(settings.tls_certificate, settings.tls_key)
+
+
+def _tell(what: str) -> None:
+    """Tell systemd how we stand when it has started us and asked for it (sd_notify(3)); nobody else listens."""
+    place = os.environ.get("NOTIFY_SOCKET", "")
+    if place:
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as speaking:
+            speaking.sendto(what.encode(), place.replace("@", "\0", 1) if place.startswith("@") else place)
 
 
 async def _sweep(parts: Parts, wall: Clock) -> None:

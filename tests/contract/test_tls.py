@@ -185,8 +185,8 @@ def test_the_doctor_says_when_a_certificate_ends(seen: Certificate, state: str) 
     assert (found.state, bool(found.advice)) == (state, state != "ok")
 
 
-def test_until_when_a_certificate_is_valid_is_read_from_it() -> None:
-    seen = tls.examine(PAIRS / "first.pem", PAIRS / "first.key")
+def test_until_when_a_certificate_is_valid_is_read_from_it(tmp_path: Path) -> None:
+    seen = tls.examine(*place(tmp_path, "first"))
     assert (seen.fault, (seen.ends_at - seen.begins_at) // DAY) == ("", 36_500)
 
 

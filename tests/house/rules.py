@@ -187,7 +187,10 @@ FLOORS: Final[dict[str, frozenset[str]]] = {
     "demo": frozenset({"values", "model", "kit", "services", "ports"}),
 }
 # The top rooms put things together. Each may import every floor, and of the top rooms those that stand before it.
-TOP: Final = tuple("plugins config progress local tls scenes assembly serving keys keeping main __main__".split())
+TOP: Final = (
+    *"plugins config progress local tls scenes assembly serving".split(),
+    *"keys bundle keeping main __main__".split(),
+)
 STRANGERS: Final = frozenset({"systems", "envelopes", "connectors", "ports"})  # whose rooms do not know each other
 
 

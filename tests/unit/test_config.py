@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from shahar import config
 from shahar.config import Settings, settings
 from shahar.values.errors import Invalid
 
@@ -29,6 +30,17 @@ def test_an_option_wins_over_the_environment_and_that_over_the_file(tmp_path: Pa
 def test_an_unknown_name_is_told_the_nearest(wrong: dict[str, Any]) -> None:
     with pytest.raises(Invalid, match="the nearest is port"):
         found(**wrong)
+
+
+def test_the_environment_names_the_file_else_it_is_the_one_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert config.file({}) is None
+    Path(config.FILE).touch()
+    assert config.file({}) == Path(config.FILE)
+    assert config.file({"SHAHAR_CONFIG": "/etc/x.toml"}) == Path("/etc/x.toml")
+    assert found(environment={"SHAHAR_CONFIG": "/etc/x.toml"}) == Settings(), "it is no setting itself"
 
 
 def test_an_unknown_name_in_the_file_is_told_the_nearest(tmp_path: Path) -> None:
