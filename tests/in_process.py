@@ -25,12 +25,12 @@ from shahar.services.federation import Federation
 from shahar.services.identity import Identity
 from shahar.services.registration_subscriptions import RegistrationSubscriptions
 from shahar.services.registrations import Registrations
-from shahar.store.engines import connect
 from shahar.values.instants import SECOND
 from shahar.web.application import Application, Receive, Send
 from shahar.web.application import Scope as Asgi
 from shahar.web.exchange import Parts
 from shahar.web.rates import Rates
+from tests.engines import store_at
 
 NOW: Final = 1_800_000_000 * SECOND
 BASE: Final = "http://city.example/ngsi-ld/v1"
@@ -46,7 +46,7 @@ async def asking(
 ) -> AsyncIterator[tuple[httpx.AsyncClient, Accounts]]:
     """A client with a key of these rights, and the accounts behind it; paths are below `BASE`. `door`: by which context
     sources are reached."""
-    db = connect(folder / "city.db")
+    db = store_at(folder / "city.db")
     await db.open()
     accounts = Accounts(db, access="closed")
     identity = Identity(db)

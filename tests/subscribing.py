@@ -24,8 +24,8 @@ from shahar.services.broker import Broker
 from shahar.services.owners import Rights, everybody
 from shahar.services.runner import Runner
 from shahar.services.subscriptions import Subscriptions
-from shahar.store.engines import connect
 from shahar.values.outbound import Outbound
+from tests.engines import store_at
 
 DEFAULT = "https://uri.etsi.org/ngsi-ld/default-context/"
 PM = DEFAULT + "pm25"
@@ -98,7 +98,7 @@ class City:
     """The parts that a subscription needs, put together as main does."""
 
     def __init__(self, folder: Path, clock: Callable[[], int] = now, rights: Rights = everybody) -> None:
-        self.db = connect(folder / "city.db")
+        self.db = store_at(folder / "city.db")
         self.broker = Broker(self.db)
         self.out = Webhooks(Outbound(("127.0.0.0/8",)))
         self.subs = Subscriptions(self.db, self.broker, self.out, contexts, clock, rights=rights)

@@ -17,11 +17,11 @@ from shahar.model.access import ANONYMOUS, ANY, HOUSE, OPEN, PUBLIC, Actor, Scop
 from shahar.services.accounts import Access, Accounts, memory
 from shahar.store import journal
 from shahar.store.db import Database, Tx
-from shahar.store.engines import connect
 from shahar.store.sqlite import Sqlite
 from shahar.values.bounds import KEY_DAYS, LINKS
 from shahar.values.errors import Forbidden, Invalid, NotFound, TooMany, Unauthenticated, Unavailable
 from shahar.values.instants import DAY, HOUR, MINUTE, SECOND
+from tests.engines import store_at
 
 NOW = 1_800_000_000 * SECOND
 AIR = "https://example.org/AirQualityObserved"
@@ -31,7 +31,7 @@ Story = Callable[[Accounts, Database], Awaitable[None]]
 
 def with_accounts(folder: Path, story: Story, access: Access = "closed") -> None:
     async def run() -> None:
-        db = connect(folder / "city.db")
+        db = store_at(folder / "city.db")
         await db.open()
         try:
             accounts = Accounts(db, access=access)

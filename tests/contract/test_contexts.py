@@ -17,10 +17,10 @@ from shahar.model.terms import CORE_URL
 from shahar.services.contexts import AGAIN_S, Contexts
 from shahar.store import tenants
 from shahar.store.db import Database
-from shahar.store.engines import connect
 from shahar.values.bounds import CONTEXT_FRESH_S
 from shahar.values.errors import ContextUnavailable, Invalid, NoTenant, NotFound, PeerFailed, TooMany
 from shahar.values.instants import SECOND
+from tests.engines import store_at
 from tests.in_process import asking
 
 pytestmark = pytest.mark.anyio
@@ -44,7 +44,7 @@ class Fetches:
 @pytest.fixture
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
     """An open store."""
-    database = connect(tmp_path / "shahar.db")
+    database = store_at(tmp_path / "shahar.db")
     await database.open()
     yield database
     await database.close()

@@ -26,8 +26,8 @@ from shahar.ports.nats import Login, NatsServer, hash_key
 from shahar.services.accounts import Accounts
 from shahar.services.broker import Broker
 from shahar.services.devices import Devices
-from shahar.store.engines import connect
 from shahar.values.instants import DAY, HOUR, SECOND, parse
+from tests.engines import store_at
 
 pytestmark = pytest.mark.usefixtures("no_server_is_left")
 
@@ -83,7 +83,7 @@ class House:
 
 @asynccontextmanager
 async def house(folder: Path) -> AsyncIterator[House]:
-    db, port = connect(folder / "city.db"), free_port()
+    db, port = store_at(folder / "city.db"), free_port()
     await db.open()
     devices = Devices(db, Broker(db), Accounts(db, access="closed"), CATALOGUE, hash_key)
     await devices.load()

@@ -17,9 +17,9 @@ from shahar.services.accounts import Accounts
 from shahar.services.broker import Broker, Span
 from shahar.services.devices import Device, Devices
 from shahar.store.db import Database
-from shahar.store.engines import connect
 from shahar.values import instants
 from shahar.values.errors import CallerFault, Exists, Invalid, NotFound, TooLarge, Unauthenticated
+from tests.engines import store_at
 
 pytestmark = pytest.mark.anyio
 AT = instants.parse("2026-11-22T12:00:00Z")
@@ -34,7 +34,7 @@ def hashed(key: str) -> str:
 
 async def devices_on(folder: Path) -> tuple[Database, Devices]:
     """The service on a store in `folder`."""
-    db = connect(folder / "shahar.db")
+    db = store_at(folder / "shahar.db")
     await db.open()
     devices = Devices(db, Broker(db), Accounts(db, access="closed"), plugins.discover().catalogue, hashed)
     await devices.load()

@@ -19,9 +19,9 @@ from shahar.services.registrations import Registrations
 from shahar.services.runner import Runner
 from shahar.services.subscriptions import Subscriptions
 from shahar.store import journal, records
-from shahar.store.engines import connect
 from shahar.values.errors import Exists, Invalid, NotFound, PeerFailed, PeerSilent, ShaharError, TooLarge
 from shahar.values.instants import SECOND
+from tests.engines import store_at
 from tests.subscribing import contexts, until
 
 DAY = 86_400 * SECOND
@@ -63,7 +63,7 @@ class City:
 
     def __init__(self, folder: Path, source: Source) -> None:
         self.at = 1_800_000_000 * SECOND
-        self.db = connect(folder / "city.db")
+        self.db = store_at(folder / "city.db")
         self.registrations = Registrations(self.db, lambda: self.at)
         federation = Federation(self.registrations, source, contexts, lambda _: "us")
         self.forwarding = Forwarding(self.db, federation, contexts, lambda: self.at, "http://us.example")

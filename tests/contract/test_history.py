@@ -19,8 +19,8 @@ from shahar.model.temporal import METHODS, Aggregation, Period, Span
 from shahar.services import past, temporal
 from shahar.services.broker import Broker
 from shahar.services.temporal import Asked, Wanted
-from shahar.store.engines import connect
 from shahar.values.instants import DAY
+from tests.engines import store_at
 
 pytestmark = pytest.mark.anyio
 AT = 1_700_000_000_000_000
@@ -41,7 +41,7 @@ NUMBERS = st.integers(0, 10**12)
 @pytest.fixture
 async def broker(tmp_path: Path) -> AsyncIterator[Broker]:
     """The door of an open store in a folder of its own."""
-    db = connect(tmp_path / "shahar.db")
+    db = store_at(tmp_path / "shahar.db")
     await db.open()
     yield Broker(db)
     await db.close()

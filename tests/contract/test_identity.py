@@ -10,9 +10,9 @@ import pytest
 from shahar.model.access import Scope
 from shahar.services.identity import Identity
 from shahar.store import tenants
-from shahar.store.engines import connect
 from shahar.values.errors import NoTenant
 from shahar.values.instants import SECOND
+from tests.engines import store_at
 from tests.in_process import asking
 
 pytestmark = pytest.mark.anyio
@@ -24,7 +24,7 @@ async def nowhere(_address: str) -> bytes:
 
 
 async def test_the_identity_is_kept_and_an_alias_tells_tenants_apart_without_naming_them(tmp_path: Path) -> None:
-    db = connect(tmp_path / "city.db")
+    db = store_at(tmp_path / "city.db")
     await db.open()
     await db.write(lambda tx: tenants.make(tx, "harbour", 1))
     first, again = Identity(db), Identity(db)

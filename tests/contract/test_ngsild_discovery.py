@@ -21,7 +21,7 @@ from shahar.services.accounts import Accounts
 from shahar.services.broker import Broker
 from shahar.store import migrate, shapes
 from shahar.store.db import Tx
-from shahar.store.engines import connect
+from tests.engines import store_at
 from tests.in_process import BASE, NOW, asking
 
 pytestmark = pytest.mark.anyio
@@ -148,7 +148,7 @@ async def test_an_actor_is_told_of_the_types_that_it_may_read_alone(city: Asked)
 
 
 async def test_the_tally_is_what_counting_the_documents_says(tmp_path: Path) -> None:
-    db, dice = connect(tmp_path / "city.db"), random.Random(7)
+    db, dice = store_at(tmp_path / "city.db"), random.Random(7)
     await db.open()
     broker = Broker(db)
     for round_ in range(12):
@@ -202,7 +202,7 @@ def _default(tx: Tx) -> int:
 
 
 async def test_a_store_from_before_the_tally_is_counted_once_and_goes_on(tmp_path: Path) -> None:
-    db = connect(tmp_path / "city.db")
+    db = store_at(tmp_path / "city.db")
     await db.open()
     await Broker(db).apply("", [_wish(random.Random(seed), seed) for seed in range(40)], NOW)
     before = await db.read(_tallied)

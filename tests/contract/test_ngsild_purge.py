@@ -17,7 +17,7 @@ from shahar.services import purge as service
 from shahar.services.accounts import Accounts
 from shahar.services.broker import Broker
 from shahar.store import journal
-from shahar.store.engines import connect
+from tests.engines import store_at
 from tests.in_process import NOW, asking
 
 pytestmark = pytest.mark.anyio
@@ -148,7 +148,7 @@ async def test_a_tenant_that_was_never_made_cannot_be_purged(city: City) -> None
 
 
 async def test_a_large_purge_walks_on_in_small_works_and_leaves_what_comes_meanwhile(tmp_path: Path) -> None:
-    db = connect(tmp_path / "city.db")
+    db = store_at(tmp_path / "city.db")
     await db.open()
     broker = Broker(db)
     every = Query(types=TypeIs("A"))

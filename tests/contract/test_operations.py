@@ -18,11 +18,11 @@ from shahar.model.entity import Doc
 from shahar.model.system import Catalogue, Indicator
 from shahar.services.broker import Broker
 from shahar.services.runner import Runner
-from shahar.store.engines import connect
 from shahar.values.instants import DAY, HOUR, SECOND, Instant, parse
 from shahar.web import picture as picture_room
 from shahar.web.indicators import Indicators
 from shahar.web.picture import Picture
+from tests.engines import store_at
 
 pytestmark = pytest.mark.anyio
 
@@ -37,7 +37,7 @@ CATALOGUE = plugins.discover().catalogue
 @pytest.fixture
 async def ops(tmp_path: Path) -> AsyncIterator[Picture]:
     """The operations centre of an empty city."""
-    db = connect(tmp_path / "shahar.db")
+    db = store_at(tmp_path / "shahar.db")
     await db.open()
     yield Picture(CITY, CATALOGUE, Broker(db), Runner(db, lambda: NOW), lambda: Pace(NOW, NOW))
     await db.close()
@@ -215,7 +215,7 @@ class Sitting:
 async def sitting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sitting]:
     """A running city whose streams beat fast, and count how often tiles are computed."""
     monkeypatch.setattr(picture_room, "BATCH_S", 0.01)
-    db = connect(tmp_path / "shahar.db")
+    db = store_at(tmp_path / "shahar.db")
     await db.open()
     runner = Runner(db, lambda: NOW)
     await runner.start()

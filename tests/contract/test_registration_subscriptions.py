@@ -26,10 +26,10 @@ from shahar.services.owners import Rights, everybody
 from shahar.services.registration_subscriptions import RegistrationSubscriptions
 from shahar.services.registrations import Registrations
 from shahar.services.runner import Runner
-from shahar.store.engines import connect
 from shahar.values.errors import Exists, Invalid, NotFound
 from shahar.values.instants import SECOND
 from shahar.values.outbound import Outbound
+from tests.engines import store_at
 from tests.in_process import BASE, asking
 from tests.subscribing import Receiver
 
@@ -61,7 +61,7 @@ class City:
     """A house of registrations and those who follow them."""
 
     def __init__(self, folder: Path, rights: Rights = everybody) -> None:
-        self.db = connect(folder / "city.db")
+        self.db = store_at(folder / "city.db")
         self.clock: Callable[[], int] = now
         self.webhooks = Webhooks(Outbound(allow=["127.0.0.0/8"]))
         self.sources = Registrations(self.db, self._now)

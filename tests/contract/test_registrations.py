@@ -20,10 +20,10 @@ from shahar.services.accounts import Accounts
 from shahar.services.registrations import Registrations
 from shahar.store import journal
 from shahar.store.db import Database
-from shahar.store.engines import connect
 from shahar.values import bounds
 from shahar.values.errors import Conflict, Exists, NoTenant, NotFound, TooMany
 from shahar.values.instants import SECOND
+from tests.engines import store_at
 from tests.in_process import BASE, NOW, asking
 
 pytestmark = pytest.mark.anyio
@@ -278,7 +278,7 @@ async def test_whoever_registers_a_source_must_hold_what_goes_to_it_and_comes_fr
 
 @asynccontextmanager
 async def house(folder: Path, now: Callable[[], int] = lambda: NOW) -> AsyncIterator[tuple[Registrations, Database]]:
-    db = connect(folder / "city.db")
+    db = store_at(folder / "city.db")
     await db.open()
     held = Registrations(db, now)
     await held.start()

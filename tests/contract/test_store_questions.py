@@ -21,7 +21,7 @@ from shahar.model.context import compile_context
 from shahar.model.entity import Doc, parse_entity
 from shahar.services.broker import Broker
 from shahar.store import entities
-from shahar.store.engines import connect
+from tests.engines import store_at
 
 pytestmark = pytest.mark.anyio
 AT: Final = 1_700_000_000_000_000
@@ -109,10 +109,13 @@ class Filled:
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["no index", "every index"])
-async def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Filled]:
-    """The same random city for all questions."""
+async def filled(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, engine: str
+) -> AsyncIterator[Filled]:
+    """The same random city for all questions; each engine has its own."""
+    assert engine
     dice = random.Random(20261122)
-    db = connect(tmp_path_factory.mktemp("asked") / "city.db")
+    db = store_at(tmp_path_factory.mktemp("asked") / "city.db")
     await db.open()
     broker = Broker(db)
     ids = []

@@ -22,8 +22,8 @@ from shahar.services.contexts import Contexts
 from shahar.services.runner import LOST, Entry, Runner
 from shahar.services.subscriptions import Subscriptions
 from shahar.store import journal, records
-from shahar.store.engines import connect
 from shahar.values.errors import Exists, Invalid, NoTenant, NotFound
+from tests.engines import store_at
 from tests.subscribing import City, Receiver, now, story, until
 
 
@@ -461,7 +461,7 @@ def test_what_the_journal_no_longer_has_is_counted_as_lost(tmp_path: Path, quick
             for value in range(10):
                 await city.tell(A, value)
             await until(lambda: city.failures(made) >= lanes.BREAKER)
-        bare = connect(tmp_path / "city.db")
+        bare = store_at(tmp_path / "city.db")
         await bare.open()
         await bare.write(lambda tx: tx.run("DELETE FROM journal WHERE seq < (SELECT max(seq) FROM journal) - 2"))
         await bare.close()

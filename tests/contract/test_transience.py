@@ -20,10 +20,10 @@ from shahar.services.broker import Broker, Span
 from shahar.services.transience import CHUNK, Transience
 from shahar.store import expiries, journal
 from shahar.store.db import Database
-from shahar.store.engines import connect
 from shahar.values import instants
 from shahar.values.errors import Invalid, NotFound, ShaharError
 from shahar.values.instants import SECOND, Instant
+from tests.engines import store_at
 
 pytestmark = pytest.mark.anyio
 NOW = instants.parse("2026-11-22T12:00:00Z")
@@ -64,7 +64,7 @@ class City:
 @pytest.fixture
 async def city(tmp_path: Path) -> AsyncIterator[City]:
     """An empty city."""
-    db = connect(tmp_path / "city.db")
+    db = store_at(tmp_path / "city.db")
     await db.open()
     yield City(db)
     await db.close()

@@ -133,7 +133,8 @@ def _statement(dialect: Dialect, each: Source, slots: _Slots, methods: tuple[str
 
 def _values(methods: tuple[str, ...], row: list[Any]) -> dict[str, Any]:
     kinds = frozenset(kind for kind in range(6) if row[kind])
-    count, distinct, total, mean, squares, deviation, low, high, first, last = row[6:]
+    count, distinct, *sums, low, high, first, last = row[6:]
+    total, mean, squares, deviation = (None if one is None else float(one) for one in sums)
     known = {
         "totalCount": count,
         "distinctCount": distinct,

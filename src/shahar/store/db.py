@@ -57,6 +57,9 @@ NUMBERED: Final = {"entity": "pk", "place_of": "pk", "journal": "seq"}
 class Lost(Unavailable):
     """The connection to the engine is gone: nothing of the group is there. `again`: it may be done again at once."""
 
+    told = True
+    """The engine says in the log when its server falls and rises: nobody else needs to."""
+
     def __init__(self, detail: str, *, again: bool = False) -> None:
         super().__init__(detail)
         self.again = again
@@ -69,6 +72,7 @@ class Bulk:
 
     `last_wins`: of rows with the same first value only the last is written. `sums`: of rows that differ in the last
     value alone one is written, with the sum, and none where it is nothing. `fresh`: none of them can be there already.
+    `long`: the last column of the key, where its texts may be longer than an index takes.
     """
 
     table: str
@@ -78,6 +82,7 @@ class Bulk:
     last_wins: bool = False
     sums: bool = False
     fresh: bool = False
+    long: str = ""
     forms: dict[Any, str] = field(default_factory=dict)
     """The engine's statements for it."""
 
@@ -175,6 +180,10 @@ class Tx(ABC):
         self._last[table] = last + count
         return last + 1
 
+    def numbers(self, last: Mapping[str, int]) -> None:
+        """Take note of the last numbers that were given."""
+        self._last = dict(last)
+
     def distrust(self) -> None:
         """Forget everything that was remembered."""
         self.memory.clear()
@@ -200,6 +209,7 @@ class Counters:
     """What the writer did since the start; read by /metrics."""
 
     commits: int = 0
+    commits_elsewhere: int = 0
     works: int = 0
     works_failed: int = 0
     rollbacks: int = 0
@@ -271,7 +281,9 @@ class Database(ABC):
         return self._writer is not None and self._writer.is_alive()
 
     def on_commit(self, listener: Callable[[], None]) -> None:
-        """Call `listener` in the event loop after each commit; it must not wait."""
+        """Call `listener` in the event loop after each commit, of another process too; it must not
+        wait.
+        """
         self._listeners.append(listener)
 
     async def write(
@@ -297,6 +309,16 @@ class Database(ABC):
         if self._pool is None or self._loop is None:
             raise Unavailable("the store is closed")
         return await self._loop.run_in_executor(self._pool, self._read, work, timeout_s)
+
+    async def elect(self, _name: str, _lost: Callable[[], None]) -> bool:
+        """Whether this process is, from now on, the one of this name among those that work on the store; `lost` is
+        called in the event loop when it no longer is. Who is not asks again later.
+        """
+        return True
+
+    async def resign(self, _name: str) -> None:
+        """Let another process be it."""
+        return
 
     def wal_pages(self) -> int:
         """Pages in the write-ahead log of an engine whose log is ours to fold back; else 0."""

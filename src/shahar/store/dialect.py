@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+import orjson
+
 
 class Sorted(Protocol):
     """SQL for one thing or another by what a member of a JSON text is."""
@@ -127,3 +129,72 @@ SQLITE: Final = Dialect(
     compound=("{v} >= '[' AND {v} < '\\'", "{v} >= '{{' AND {v} < '|'"),
     touching=_touching,
 )
+
+
+# -- PostgreSQL -------------------------------------------------------------------------------------------------------
+
+
+def _at(path: tuple[str, ...]) -> str:
+    return "'{" + ",".join(path) + "}'"
+
+
+def _pg_text(json: str, *path: str) -> str:
+    return f"({json}::json #>> {_at(path)})"
+
+
+def _pg_kind(json: str, *path: str) -> str:
+    return f"json_typeof({json}::json #> {_at(path)})"
+
+
+def _pg_number(json: str, *path: str) -> str:
+    return f"CASE {_pg_kind(json, *path)} WHEN 'number' THEN {_pg_text(json, *path)}::float8 END"
+
+
+def _pg_sort(json: str, *path: str, number: str, boolean: str, array: str, text: str, other: str) -> str:
+    return (
+        f"CASE {_pg_kind(json, *path)} WHEN 'number' THEN {number} WHEN 'boolean' THEN {boolean}"
+        f" WHEN 'array' THEN {array} WHEN 'string' THEN {text} ELSE {other} END"
+    )
+
+
+def _pg_table(name: str, columns: tuple[str, ...]) -> str:
+    listed = ", ".join(f"(value ->> {place})::bigint AS {column}" for place, column in enumerate(columns))
+    return f"(SELECT ordinality - 1 AS key, {listed} FROM json_array_elements(:{name}::json) WITH ORDINALITY)"
+
+
+def _pg_given(value: Any) -> str:
+    return orjson.dumps(value[:INDEXED_CHARS] if isinstance(value, str) else value).decode()
+
+
+INDEXED_CHARS: Final = 200
+"""Of a text, how much an index on demand holds there (store/postgres/schema)."""
+
+POSTGRES: Final = Dialect(
+    joined="JOIN",
+    indexed=lambda table, _index: table,
+    texts=lambda name: f"(SELECT json_array_elements_text(:{name}::json))",
+    numbers=lambda name: f"(SELECT json_array_elements_text(:{name}::json)::bigint)",
+    table=_pg_table,
+    part=lambda json, *path: f"({json}::json #> {_at(path)})::text",
+    text=_pg_text,
+    integer=lambda json, *path: f"{_pg_text(json, *path)}::bigint",
+    number=_pg_number,
+    sort=_pg_sort,
+    figure=r"""CASE c WHEN 0 THEN CASE WHEN v ~ '[.eE]' THEN v::numeric + 0.0 ELSE v::numeric END
+  WHEN 1 THEN CASE v WHEN 'true' THEN 1 ELSE 0 END
+  WHEN 2 THEN CASE WHEN json_typeof(v::json) = 'array' THEN json_array_length(v::json) WHEN v IS NOT NULL THEN 0 END
+  WHEN 4 THEN coalesce(substring(v from '^(\d\d)')::numeric, 0) * 3600
+    + coalesce(substring(v from '^...(\d\d)')::numeric, 0) * 60
+    + coalesce(substring(v from '^......(\d+\.?\d*)')::numeric, 0) + 0.0 END""",
+    real=lambda x: x,
+    distinct="CASE c WHEN 0 THEN trim_scale(x)::text ELSE v END",
+    ordered=lambda text: f'({text}) COLLATE "C"',
+    attribute=lambda iri: f"shahar_value(doc, '{checked(iri)}')",
+    given=_pg_given,
+    operand=lambda parameter: f"{parameter}::jsonb",
+    compound=("{v} = '{{}}'::jsonb",),
+    touching=lambda west, south, east, north: (
+        f"box(point(p.west, p.south), point(p.east, p.north)) && box(point({west}, {south}), point({east}, {north}))"
+    ),
+)
+"""Figures are numeric there: whole numbers stay whole, and nothing overflows or is lost on the way."""

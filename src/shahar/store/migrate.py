@@ -26,10 +26,13 @@ from shahar.values.errors import Unavailable
 
 
 class Step(NamedTuple):
-    """One step: what it brings, for whoever is asked whether it may be done, and how."""
+    """One step: what it brings, for whoever is asked whether it may be done, and how. `postgres`: what PostgreSQL is
+    told instead, where its words alone do not do (store/postgres/schema translates these).
+    """
 
     what: str
     sql: str
+    postgres: str | None = None
 
 
 STEPS: Final = (
@@ -80,6 +83,11 @@ STEPS: Final = (
           FROM (SELECT value FROM json_each(e.doc, '$.type') ORDER BY value) t))) AS text, count(*)
       FROM entity e WHERE gone IS NULL GROUP BY tenant, text;
     """,
+        # shapes may be longer than an index takes; the first schema there has this step, so there is nothing to tally
+        """
+    CREATE TABLE shape(tenant INTEGER NOT NULL, shape TEXT NOT NULL, entities INTEGER NOT NULL) STRICT;
+    CREATE UNIQUE INDEX shape_once ON shape(tenant, md5(shape));
+    """,
     ),
     Step(
         "what ends by itself is listed",
@@ -108,7 +116,10 @@ def pending(connection: apsw.Connection) -> tuple[Step, ...]:
     row = connection.execute("PRAGMA user_version").fetchone()
     found = int(row[0]) if row else 0
     if found > len(STEPS):
-        raise Unavailable(
-            f"the data are of schema {found}; this program knows up to {len(STEPS)}: use the newer program"
-        )
+        raise too_new(found)
     return STEPS[found:]
+
+
+def too_new(found: int) -> Unavailable:
+    """What is said of a store from a later version."""
+    return Unavailable(f"the data are of schema {found}; this program knows up to {len(STEPS)}: use the newer program")

@@ -25,6 +25,7 @@ _ROWS: Final = Bulk(
     {"tenant": int, "shape": str, "entities": int},
     "ON CONFLICT(tenant, shape) DO UPDATE SET entities = shape.entities + excluded.entities",
     key=2,
+    long="shape",
     sums=True,
 )
 Attrs = Mapping[str, Sequence[Instance]]

@@ -23,10 +23,10 @@ from shahar.ports.nats import hash_key
 from shahar.services.accounts import Accounts
 from shahar.services.broker import Broker
 from shahar.services.devices import Devices
-from shahar.store.engines import connect
 from shahar.values import instants
 from shahar.values.errors import Invalid
 from shahar.values.instants import DAY, HOUR, parse
+from tests.engines import store_at
 
 CATALOGUE = plugins.discover().catalogue
 AUTUMN, WINTER = parse("2026-11-22T12:00:00Z"), parse("2027-02-28T12:00:00Z")
@@ -42,7 +42,7 @@ def tell(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 @asynccontextmanager
 async def house(path: Path) -> AsyncIterator[Devices]:
-    db = connect(path)
+    db = store_at(path)
     await db.open()
     devices = Devices(db, Broker(db), Accounts(db, access="closed"), CATALOGUE, hash_key)
     await devices.load()

@@ -18,12 +18,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shahar.model.access import HOUSE
 from shahar.services.accounts import Accounts
-from shahar.store.engines import connect
 from shahar.values.errors import ShaharError
 from shahar.values.instants import SECOND
 from shahar.web.accounts import ROUTES
 from shahar.web.pages.words import LANGUAGES
 from shahar.web.session import identify
+from tests.engines import store_at
 
 NOW = 1_800_000_000 * SECOND
 OURS = {"origin": "http://city.example"}
@@ -64,7 +64,7 @@ def _told(_request: Request | None, problem: Exception) -> Response:
 
 def with_city(folder: Path, story: Story, base: str = "http://city.example") -> None:
     async def run() -> None:
-        db = connect(folder / "city.db")
+        db = store_at(folder / "city.db")
         await db.open()
         try:
             accounts = Accounts(db, access="closed")

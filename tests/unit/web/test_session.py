@@ -11,11 +11,11 @@ import pytest
 from shahar.model.access import ANONYMOUS, HOUSE, LOCAL, OPEN, PUBLIC
 from shahar.services.accounts import Access, Accounts
 from shahar.services.credentials import new_local_secret
-from shahar.store.engines import connect
 from shahar.values.errors import Forbidden, Malformed, Unauthenticated
 from shahar.values.instants import DAY, SECOND
 from shahar.web import session
 from shahar.web.session import Scope, credential_of, identify
+from tests.engines import store_at
 
 NOW = 1_800_000_000 * SECOND
 OURS = {"host": "city.example", "origin": "http://city.example"}
@@ -40,7 +40,7 @@ def with_accounts(
     local_secret: str | None = None,
 ) -> None:
     async def run() -> None:
-        db = connect(folder / "city.db")
+        db = store_at(folder / "city.db")
         await db.open()
         try:
             accounts = Accounts(db, access=access, local_secret=local_secret)

@@ -1,0 +1,92 @@
+"""Which engine the store of a test has, and where it is.
+
+SHAHAR_TEST_ENGINES: `sqlite`, `postgres`, or both with a comma, for every test that has a store; without it the tests
+of the store's own promises (`BOTH`) run on both, all others on SQLite.
+SHAHAR_TEST_POSTGRES: the address of a server that is preferred; its user may make schemas in its database. Else one is
+started (scripts/postgres).
+Promises: each store of each test is a schema of its own, gone afterwards; the same path is the same store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode, urlsplit
+
+import asyncpg
+
+from scripts.postgres import Server
+from shahar.store.db import Database
+from shahar.store.engines import connect
+
+BOTH: Final = ("test_store", "test_history", "test_store_questions", "test_two_engines")
+CHOSEN: Final = tuple(filter(None, os.environ.get("SHAHAR_TEST_ENGINES", "").split(",")))
+
+
+class Engine:
+    """The engine of the test that runs now."""
+
+    name = "sqlite"
+    schemas: Final[set[str]] = set()
+
+
+def engines_of(module: str) -> tuple[str, ...]:
+    """The engines on which the tests of a module run."""
+    return CHOSEN or (("sqlite", "postgres") if module.rpartition(".")[2] in BOTH else ("sqlite",))
+
+
+@cache
+def server() -> str:
+    """The address of the server for tests."""
+    named = os.environ.get("SHAHAR_TEST_POSTGRES")
+    if named:
+        return named
+    started = Server()
+    started.start()
+    atexit.register(started.close)
+    return started.url
+
+
+def where(path: Path) -> Path | str:
+    """The address of the store that a test has at `path`."""
+    if Engine.name == "sqlite":
+        return path
+    schema = "t_" + blake2b(str(path).encode(), digest_size=8).hexdigest()
+    if schema not in Engine.schemas:
+        Engine.schemas.add(schema)
+        apart(_run(f"CREATE SCHEMA {schema}"))
+    return f"{server()}{'&' if urlsplit(server()).query else '?'}{urlencode({'search_path': schema})}"
+
+
+def store_at(path: Path) -> Database:
+    """The store that a test has at `path`, on the engine of this test."""
+    return connect(where(path))
+
+
+def forget() -> None:
+    """Drop what a test has left."""
+    if Engine.schemas:
+        apart(_run(*(f"DROP SCHEMA {schema} CASCADE" for schema in Engine.schemas)))
+        Engine.schemas.clear()
+
+
+def apart(act: Coroutine[Any, Any, Any]) -> Any:
+    """Wait for it, whether or not a loop runs here."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, act).result()
+
+
+async def _run(*statements: str) -> None:
+    connection = await asyncpg.connect(server())
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
