@@ -5,7 +5,6 @@ at the end.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -65,26 +64,6 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.section("measures of the house")
         for line in measures.told(measures.measured()):
             terminalreporter.line(line)
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test on each engine that its store may have."""
-    from tests import engines
-
-    listed = engines.engines_of(metafunc.module.__name__)
-    if len(listed) > 1 or engines.CHOSEN:
-        metafunc.parametrize("engine", listed, indirect=True, scope="module")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def engine(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The engine of the stores of these tests (tests/engines.py); what they left on a server is dropped."""
-    from tests.engines import Engine, forget
-
-    Engine.name = getattr(request, "param", "sqlite")
-    yield Engine.name
-    forget()
-    Engine.name = "sqlite"
 
 
 @pytest.fixture(scope="session")

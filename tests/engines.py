@@ -31,14 +31,16 @@ CHOSEN: Final = tuple(filter(None, os.environ.get("SHAHAR_TEST_ENGINES", "").spl
 
 
 class Engine:
-    """The engine of the test that runs now."""
+    """The engine of the test that runs now; what a test starts gets it from the environment."""
 
-    name = "sqlite"
+    name = os.environ.get("SHAHAR_TEST_ENGINE", "sqlite")
     schemas: Final[set[str]] = set()
 
 
-def engines_of(module: str) -> tuple[str, ...]:
-    """The engines on which the tests of a module run."""
+def engines_of(module: str, bound: bool) -> tuple[str, ...]:
+    """The engines on which the tests of a module run; those that are `bound` to files on SQLite alone."""
+    if bound:
+        return ("sqlite",)
     return CHOSEN or (("sqlite", "postgres") if module.rpartition(".")[2] in BOTH else ("sqlite",))
 
 
@@ -61,13 +63,20 @@ def where(path: Path) -> Path | str:
     schema = "t_" + blake2b(str(path).encode(), digest_size=8).hexdigest()
     if schema not in Engine.schemas:
         Engine.schemas.add(schema)
-        apart(_run(f"CREATE SCHEMA {schema}"))
+        apart(_run(f"CREATE SCHEMA IF NOT EXISTS {schema}"))
     return f"{server()}{'&' if urlsplit(server()).query else '?'}{urlencode({'search_path': schema})}"
 
 
 def store_at(path: Path) -> Database:
     """The store that a test has at `path`, on the engine of this test."""
     return connect(where(path))
+
+
+def use(name: str) -> None:
+    """Let stores have this engine from now on, here and in what is started."""
+    Engine.name = os.environ["SHAHAR_TEST_ENGINE"] = name
+    if name == "postgres":
+        os.environ["SHAHAR_TEST_POSTGRES"] = server()
 
 
 def forget() -> None:

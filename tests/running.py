@@ -28,6 +28,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 import shahar
+from tests import engines
 
 SOURCE: Final = Path(shahar.__file__).parents[1]
 MAIN: Final = ("-m", "shahar.main")
@@ -150,6 +151,11 @@ class City:
         mqtt = ["--mqtt-port", str(self.mqtt_port)] if self.mqtt else ["--mqtt", "off"]
         return [sys.executable, *self.launcher, self.verb, *placed, *mqtt, *self.options]
 
+    def _database(self) -> dict[str, str]:
+        """Where its store is, on the engine of this test."""
+        place = engines.where(self.folder / "shahar.db")
+        return {"SHAHAR_DATABASE": place} if isinstance(place, str) else {}
+
     def start(self, *, ready: bool = True) -> None:
         """Start it, and return when it is ready; AssertionError with its last words when it does not become so."""
         self.home.mkdir(parents=True, exist_ok=True)
@@ -157,7 +163,7 @@ class City:
             self.process = subprocess.Popen(
                 self.arguments(),
                 cwd=self.home,
-                env=environment(self.more),
+                env=environment(self._database() | dict(self.more)),
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,

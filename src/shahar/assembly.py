@@ -131,9 +131,9 @@ class _Ground:
 async def _ground(settings: Settings, scene: Scene, stack: AsyncExitStack) -> _Ground:
     """The store, the ways out, who is who, and the door of the city's state."""
     path = settings.data / keep.NAME
-    if path.exists() and (steps := keep.missing(path)):
+    if not settings.database and path.exists() and (steps := keep.missing(path)):
         structlog.get_logger("shahar").warning("the store is brought up to date", schema=keep.SCHEMA, steps=steps)
-    db = connect(path)
+    db = connect(settings.store)
     await db.open()
     stack.push_async_callback(db.close)
     webhooks, notices = _doors(settings, stack)

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal, get_type_hints
+from urllib.parse import urlsplit
 
 from shahar.values.errors import Invalid
 
@@ -23,6 +24,7 @@ PREFIX: Final = "SHAHAR_"
 TEST_PREFIX: Final = "SHAHAR_TEST_"
 FILE: Final = "shahar.toml"
 FILE_NAMED: Final = "SHAHAR_CONFIG"
+STORE: Final = "shahar.db"
 
 
 def _setting(default: Any, text: str, choices: tuple[str, ...] = ()) -> Any:
@@ -42,6 +44,7 @@ class Settings:
         (), "addresses or networks (by comma) of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed"
     )
     data: Path = _setting(Path("data"), "folder of everything that is kept")
+    database: str = _setting("", "postgresql://user@host/name that keeps the city, instead of a file in the folder")
     mqtt: str = _setting("embedded", "embedded, off, or the mqtt://user:password@host:port of a broker")
     mqtt_host: str = _setting("127.0.0.1", "address on which the embedded MQTT server listens")
     mqtt_port: int = _setting(1883, "port of the embedded MQTT server")
@@ -80,6 +83,14 @@ class Settings:
         if (self.tls_certificate is None) != (self.tls_key is None):
             missing = "tls_key" if self.tls_key is None else "tls_certificate"
             raise Invalid("a certificate needs its key, and a key its certificate", field=missing, rule="both or none")
+
+        if self.database and not self.database.startswith(("postgresql://", "postgres://")):
+            raise Invalid("the database is not an address", field="database", rule="postgresql://user@host/name")
+
+    @property
+    def store(self) -> Path | str:
+        """Where the city's state is: a file, or the address of a database."""
+        return self.database or self.data / STORE
 
     @property
     def local_base(self) -> str:
@@ -134,6 +145,9 @@ def settings(
             key = name[len(PREFIX) :].lower()
             check_name(key, name)
             found[key] = _convert(key, value)
+    if urlsplit(str(options.get("database", ""))).password:
+        rule = "SHAHAR_DATABASE, the settings file, or PGPASSFILE"
+        raise Invalid("a password on the command line is seen by everybody", field="database", rule=rule)
     for key, value in options.items():
         check_name(key, "--" + key.replace("_", "-"))
         found[key] = _convert(key, value)

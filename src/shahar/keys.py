@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+from pathlib import Path
 
 from shahar import local
 from shahar.config import Settings
@@ -32,7 +33,7 @@ def arguments(command: argparse.ArgumentParser) -> None:
 async def make(settings: Settings, wish: argparse.Namespace, at: Instant) -> str:
     """The key, or the link's address."""
     process = local.running(settings.data)
-    if process is not None and owned(settings.data / "shahar.db"):
+    if process is not None and (settings.database or owned(settings.data / "shahar.db")):
         try:
             return await asyncio.to_thread(_ask, process, wish)
         except Unavailable as problem:
@@ -47,9 +48,9 @@ async def _in_store(settings: Settings, wish: argparse.Namespace, at: Instant) -
     from shahar.services.accounts import Accounts
     from shahar.store.engines import connect
 
-    if not (settings.data / "shahar.db").exists():
+    if isinstance(settings.store, Path) and not settings.store.exists():
         raise NotFound(f"there is no city in {settings.data}; name its folder with --data")
-    db = connect(settings.data / "shahar.db")
+    db = connect(settings.store)
     await db.open()
     try:
         accounts = Accounts(db, access=settings.access)

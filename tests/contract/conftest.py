@@ -1,4 +1,6 @@
-"""What contract tests share: no server that they start outlives them."""
+"""What contract tests share: the engines of their stores (tests/engines.py); no server that they start outlives
+them.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests import engines
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test on each engine."""
+    bound = metafunc.definition.get_closest_marker("sqlite") is not None
+    listed = engines.engines_of(metafunc.module.__name__, bound)
+    if len(listed) > 1 or engines.CHOSEN:
+        metafunc.parametrize("engine", listed, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The engine of the stores of these tests; what they left on a server is dropped."""
+    name: str = getattr(request, "param", "sqlite")
+    engines.use(name)
+    yield name
+    engines.forget()
+    engines.use("sqlite")
 
 
 @pytest.fixture

@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import closing
 from pathlib import Path
 from time import perf_counter
 from typing import TypeVar
 
-import apsw
 import pytest
 
 from shahar.model.access import ANONYMOUS, ANY, HOUSE, OPEN, PUBLIC, Actor, Scope, Target, granted, may
 from shahar.services.accounts import Access, Accounts, memory
-from shahar.store import journal
+from shahar.store import journal, records
 from shahar.store.db import Database, Tx
 from shahar.store.sqlite import Sqlite
 from shahar.values.bounds import KEY_DAYS, LINKS
@@ -568,12 +566,17 @@ def test_no_secret_is_kept_logged_or_told_in_an_error(tmp_path: Path, caplog: py
     for credential in told:
         assert credential[-43:].encode() not in kept
         assert credential[-43:] not in caplog.text
-    with closing(apsw.Connection(str(tmp_path / "city.db"))) as connection:
-        rows = connection.execute("SELECT key || what FROM journal").fetchall()
-        digests = [row[0] for row in connection.execute("SELECT doc ->> 'digest' FROM record WHERE kind = 'key'")]
-    assert rows
-    assert digests
-    assert not any(digest in str(row[0]) for row in rows for digest in digests)
+
+    async def look(_accounts: Accounts, db: Database) -> None:
+        rows = await db.read(lambda tx: tx.rows("SELECT key || what FROM journal"))
+        docs = await db.read(lambda tx: tx.rows("SELECT doc FROM record"))
+        digests = [doc["digest"] for _, _, doc in await db.read(lambda tx: records.every(tx, "key"))]
+        assert rows
+        assert digests
+        assert not any(digest in str(row[0]) for row in rows for digest in digests)
+        assert not any(credential[-43:] in str(row[0]) for row in [*rows, *docs] for credential in told)
+
+    with_accounts(tmp_path, look)
 
 
 def test_last_use_is_noted_at_most_once_a_minute_and_not_journaled(tmp_path: Path) -> None:

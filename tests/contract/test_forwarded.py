@@ -119,7 +119,7 @@ def tell(city: City, level: float, name: str = "1", kind: str = "Meter", **more:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, City]]:
+def running(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Iterator[dict[str, City]]:
     """Three cities for all of these tests."""
     with ExitStack() as stack:
         folder = tmp_path_factory.mktemp("cities")

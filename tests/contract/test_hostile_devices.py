@@ -23,7 +23,7 @@ VALUES: Final = 'shahar_device_messages_total{outcome="values"}'
 
 
 @pytest.fixture(scope="module")
-def mqtt_city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[City]:
+def mqtt_city(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Iterator[City]:
     """A server with its MQTT server; at the end it is ready and has failed at nothing."""
     with City(tmp_path_factory.mktemp("hostile-mqtt"), mqtt=True) as one:
         yield one

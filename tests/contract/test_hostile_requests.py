@@ -36,7 +36,7 @@ UNREACHABLE: Final = 504
 
 
 @pytest.fixture(scope="module")
-def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[City]:
+def city(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Iterator[City]:
     """One server for all of them; whatever they do, at the end it lives and has failed at nothing."""
     with City(tmp_path_factory.mktemp("hostile")) as one:
         assert (

@@ -201,6 +201,7 @@ def _default(tx: Tx) -> int:
     return int(found[0])
 
 
+@pytest.mark.sqlite
 async def test_a_store_from_before_the_tally_is_counted_once_and_goes_on(tmp_path: Path) -> None:
     db = store_at(tmp_path / "city.db")
     await db.open()

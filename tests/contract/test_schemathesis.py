@@ -33,7 +33,7 @@ ALWAYS_SOUND: Final = frozenset({"Message", ""})
 
 
 @pytest.fixture(scope="module")
-def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[City]:
+def city(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Iterator[City]:
     """One server for all; at the end it lives and has failed at nothing."""
     with City(tmp_path_factory.mktemp("machine")) as one, pytest.MonkeyPatch.context() as patch:
         patch.setenv("NO_PROXY", "127.0.0.1")

@@ -18,7 +18,7 @@ CAR, TRIP = "urn:ngsi-ld:Car:", "urn:ngsi-ld:Trip:1"
 
 
 @pytest.fixture(scope="module")
-def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[City, City]]:
+def brokers(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Iterator[tuple[City, City]]:
     """The one that is asked, and the one that it knows of."""
     home = tmp_path_factory.mktemp("two")
     options = ("--outbound-allow", "127.0.0.0/8")

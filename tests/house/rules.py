@@ -292,7 +292,7 @@ def check_sockets(source: Source) -> list[Finding]:
     local, found = names(source), []
     for each in imports(source):
         out = next((module for module in SPEAKS_OUT if is_module(each.path, module)), None)
-        if out and source.floor not in OUTSIDE:
+        if out and source.floor not in OUTSIDE and not (out == "socket" and is_module(source.room, "store.postgres")):
             found.append(source.finding(each.line, f"{out} is for ports and web"))
         database = next((module for module in DATABASES if is_module(each.path, module)), None)
         owners = DATABASE_ROOMS.get(database or "", ())

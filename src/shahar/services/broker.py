@@ -85,7 +85,11 @@ class Broker:
 
         `update`: an upsert of an entity that exists appends instead of replacing.
         """
-        return await self.db.write(lambda tx: _apply_all(tx, tenant, wishes, at, update), long=len(wishes) > BRIEF)
+        return await self.db.write(
+            lambda tx: _apply_all(tx, tenant, wishes, at, update),
+            long=len(wishes) > BRIEF,
+            ahead=(_read_ahead, (tenant, wishes)),
+        )
 
     async def take(self, tenant: str, pack: Pack, *, update: bool = False) -> list[Outcome]:
         """Do the wishes of a pack; what came of each."""
@@ -93,17 +97,20 @@ class Broker:
 
     async def change(self, tenant: str, wish: Change, at: Instant) -> Applied:
         """Do one change; raises what it failed with."""
-        return await self.db.write(lambda tx: _apply_one(tx, tenant, wish, at))
+        return await self.db.write(lambda tx: _apply_one(tx, tenant, wish, at), ahead=(_read_ahead, (tenant, (wish,))))
 
     async def observe(self, tenant: str, wish: Change, at: Instant, mark: Mark | None = None) -> int:
         """Keep a device's reading unless its frame was told before; how many values were new."""
-        return await self.db.write(lambda tx: _observe(tx, tenant, wish, at, mark))
+        return await self.db.write(
+            lambda tx: _observe(tx, tenant, wish, at, mark), ahead=(_read_ahead, (tenant, (wish,)))
+        )
 
     async def observe_many(self, readings: Sequence[tuple[str, Change, Mark | None, Instant]]) -> int:
         """Readings (tenant, change, mark, instant of arrival) in one transaction; how many values were new."""
         return await self.db.write(
             lambda tx: sum(_observe(tx, tenant, wish, at, mark) for tenant, wish, mark, at in readings),
             long=len(readings) > BRIEF,
+            ahead=(_read_all_ahead, readings),
         )
 
     async def get(self, tenant: str, entity_id: str) -> Doc:
@@ -198,6 +205,19 @@ def _take(tx: Tx, tenant: str, pack: Pack, update: bool) -> list[Outcome]:
     if fresh is None:
         return _apply_all(tx, tenant, packing.unpacked(pack), pack.at, update)
     return [_CREATED if new else _REPLACED for new in fresh]
+
+
+def _read_ahead(tx: Tx, asked: list[tuple[str, Sequence[Wish]]]) -> None:
+    """Read at once what the works of a group will ask for."""
+    wished: dict[str, list[Wish]] = {}
+    for tenant, wishes in asked:
+        wished.setdefault(tenant, []).extend(wishes)
+    for tenant, together in wished.items():
+        _foresee(tx, tenant, together)
+
+
+def _read_all_ahead(tx: Tx, asked: list[Sequence[tuple[str, Change, Mark | None, Instant]]]) -> None:
+    _read_ahead(tx, [(tenant, (wish,)) for readings in asked for tenant, wish, *_ in readings])
 
 
 def _foresee(tx: Tx, tenant: str, wishes: Sequence[Wish]) -> None:

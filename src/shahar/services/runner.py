@@ -301,7 +301,7 @@ class Runner:
         idle = [reader for reader in self._readers if not reader.wants()]
         settled = [(reader, reader.settled()) for reader in self._readers if reader.kept and reader not in idle]
         moved = [(reader, one) for reader, one in settled if one.seq > reader.stored or one.save is not None]
-        stirred = bool(idle) and self._db.counters.commits != self._commits
+        stirred = bool(idle) and self._db.commits != self._commits
         if not moved and not stirred:
             return
         kept_idle = [reader for reader in idle if reader.kept]
@@ -310,7 +310,7 @@ class Runner:
             end, skipped = await self._db.write(lambda tx: _passed(tx, moved, kept_idle))
         else:
             end = await self._db.read(journal.last_seq)
-        self._commits = self._db.counters.commits
+        self._commits = self._db.commits
         for reader, one in moved:
             reader.stored = max(reader.stored, one.seq)
             if one.kept is not None:

@@ -79,7 +79,7 @@ class Transience:
             await asyncio.sleep(WAIT_S if failed else TICK_S)
 
     async def _look(self, at: Instant) -> None:
-        commits = self._broker.db.counters.commits
+        commits = self._broker.db.commits
         if commits != self._commits:
             self._next = await self._broker.db.read(expiries.first)
             self._commits = commits

@@ -280,6 +280,11 @@ class Database(ABC):
         """Whether the writer takes changes."""
         return self._writer is not None and self._writer.is_alive()
 
+    @property
+    def commits(self) -> int:
+        """How often the store has changed since the start, by another process too."""
+        return self.counters.commits + self.counters.commits_elsewhere
+
     def on_commit(self, listener: Callable[[], None]) -> None:
         """Call `listener` in the event loop after each commit, of another process too; it must not
         wait.

@@ -43,6 +43,8 @@ class ShaharError(Exception):
 
     type: str = OURS + "Broken"
     title: str = "Error"
+    told: bool = False
+    """Whether it stands in the log already."""
 
     def __init__(self, detail: str = "", *, field: str | None = None, rule: str | None = None) -> None:
         super().__init__(detail or self.title)

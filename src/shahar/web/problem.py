@@ -72,7 +72,7 @@ def answer(problem: Exception, method: str = "", path: str = "") -> Response:
     if not isinstance(problem, errors.ShaharError):
         log.error("request failed", method=method, path=path, exc_info=problem)
         problem = errors.Broken("something went wrong here; it has been noted")
-    elif isinstance(problem, errors.OurFault) and not isinstance(problem, errors.NotCarried):
+    elif isinstance(problem, errors.OurFault) and not (isinstance(problem, errors.NotCarried) or problem.told):
         log.error("request failed", method=method, path=path, problem=problem.detail)
     kind = JSON if path.startswith(STANDARD) else PROBLEM_JSON
     headers = [(b"content-type", kind.encode())]
