@@ -46,11 +46,13 @@ from shahar.services.notified import Notified
 from shahar.services.registration_subscriptions import RegistrationSubscriptions
 from shahar.services.registrations import Registrations
 from shahar.services.runner import Runner
+from shahar.services.sealing import Sealing
 from shahar.services.subscriptions import Subscriptions
 from shahar.services.transience import Transience
 from shahar.store import keep
 from shahar.store.db import Database
 from shahar.store.engines import connect
+from shahar.store.lake import LAKE, Lake
 from shahar.values.errors import Unavailable
 from shahar.values.instants import SECOND, Instant
 from shahar.values.outbound import Outbound
@@ -83,6 +85,7 @@ async def house(settings: Settings, scene: Scene, wall: Clock, registry: Collect
         stack.push_async_callback(beside.close)
         others = await _others(settings, ground, scene, stack)
         followers = await _followers(ground, others, scene, wall, stack)
+        await _sealing(settings, ground.db, scene.now, stack)
         told = Notified(ground.db, others.federation, ground.contexts.get, followers.subscriptions.lanes())
         stack.push_async_callback(told.stop)
         consumer, counts = await _mqtt(settings, ground.devices, scene.now, stack)
@@ -134,6 +137,7 @@ async def _ground(settings: Settings, scene: Scene, stack: AsyncExitStack) -> _G
     if not settings.database and path.exists() and (steps := keep.missing(path)):
         structlog.get_logger("shahar").warning("the store is brought up to date", schema=keep.SCHEMA, steps=steps)
     db = connect(settings.store)
+    db.lake = Lake(settings.data / LAKE)
     await db.open()
     stack.push_async_callback(db.close)
     webhooks, notices = _doors(settings, stack)
@@ -236,6 +240,14 @@ async def _followers(ground: _Ground, others: _Others, scene: Scene, wall: Clock
     for part in (runner, registered, subscriptions, transience):
         stack.push_async_callback(part.stop)
     return _Followers(subscriptions, registered, runner)
+
+
+async def _sealing(settings: Settings, db: Database, now: Clock, stack: AsyncExitStack) -> None:
+    """What moves the days that are over into the lake."""
+    assert db.lake is not None
+    sealing = Sealing(db, db.lake, now, settings.hot_days)
+    await sealing.start()
+    stack.push_async_callback(sealing.stop)
 
 
 async def _rights(

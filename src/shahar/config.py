@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from shahar.values.errors import Invalid
 
 PREFIX: Final = "SHAHAR_"
+HOT_DAYS: Final = 36_525
 TEST_PREFIX: Final = "SHAHAR_TEST_"
 FILE: Final = "shahar.toml"
 FILE_NAMED: Final = "SHAHAR_CONFIG"
@@ -58,6 +59,7 @@ class Settings:
     outbound_allow: tuple[str, ...] = _setting(
         (), "networks (CIDR, by comma) that we may send to although they are private"
     )
+    hot_days: int = _setting(7, "whole days of history that stay in the store before they are sealed in the lake")
     systems: Path | None = _setting(None, "folder with more city systems")
     speed: float = _setting(60.0, "demo: how fast its clock goes until it meets the present")
     region: str = _setting("", "demo: SOATO code of the unit in which a simulated town is drawn")
@@ -73,6 +75,8 @@ class Settings:
         for name in ("port", "mqtt_port"):
             if not 1 <= getattr(self, name) <= 65_535:
                 raise Invalid(f"{name} is {getattr(self, name)}", field=name, rule="1 to 65535")
+        if not 1 <= self.hot_days <= HOT_DAYS:
+            raise Invalid(f"hot_days is {self.hot_days}", field="hot_days", rule=f"1 to {HOT_DAYS}")
         if self.access == "open" and not is_loopback(self.host):
             raise Invalid(
                 "open access is for this machine alone", field="access", rule="host 127.0.0.1, ::1 or localhost"

@@ -110,7 +110,7 @@ def _doctor(settings: Settings, given: argparse.Namespace, at: Instant) -> int:
 
 def _facts(settings: Settings, at: Instant, *, quick: bool) -> Facts:
     from shahar.services import archive, doctor, upgrade
-    from shahar.store import keep
+    from shahar.store import keep, lake
 
     data, process = settings.data, local.running(settings.data)
     path = data / keep.NAME
@@ -123,6 +123,8 @@ def _facts(settings: Settings, at: Instant, *, quick: bool) -> Facts:
             problem = keep.check(path, lambda part: draw("reading", part))
     except ShaharError as failure:
         fault = failure.detail
+    days = look.days if look is not None else ()
+    seen = {file.name: lake.look(data / lake.LAKE, file, whole=not quick)[1] for file in days}
     ready = _ready(process) if owned(path) else None
     begun = (one for name in (archive.RESTORING, upgrade.TRYING) for one in data.glob(name + "*"))
     return doctor.Facts(
@@ -132,6 +134,7 @@ def _facts(settings: Settings, at: Instant, *, quick: bool) -> Facts:
         look=look,
         fault=fault,
         problem=problem,
+        torn=tuple(f"{name}: {why}" for name, why in seen.items() if why),
         ready=ready,
         leftovers=tuple(sorted(one.name for one in begun)) if ready is None else (),
         failing_contexts=_figure(process, "shahar_contexts_failing") if ready == "" else 0,

@@ -61,7 +61,7 @@ def figures(series: Mapping[str, Sequence[Instance]], wanted: Aggregation, span:
         for dataset, some in datasets.items():
             periods: dict[tuple[Instant, Instant], list[tuple[int, Any]]] = {}
             for one in some:
-                periods.setdefault(slot(moment(one, span.by)), []).append(_value(one))
+                periods.setdefault(slot(moment(one, span.by)), []).append(measured(one))
             for (start, end), values in sorted(periods.items()):
                 kept = _reckoned(wanted.methods, values)
                 found.append(Figure(iri, dataset, some[0]["type"], start, end, kept))
@@ -92,8 +92,8 @@ def _slots(wanted: Aggregation, span: Span, first: Instant, last: Instant) -> Sl
     return between
 
 
-def _value(one: Instance) -> tuple[int, Any]:
-    """The kind of an instance's value, and the value: numbers as they are, the rest as text."""
+def measured(one: Instance) -> tuple[int, Any]:
+    """The kind of an instance's value, and the value: numbers and arrays as they are, the rest as text."""
     value = one.get("value")
     if isinstance(value, bool):
         return BOOLEAN, int(value)
@@ -120,8 +120,8 @@ def _text(value: Any) -> str:
 def _reckoned(methods: Sequence[str], values: Sequence[tuple[int, Any]]) -> dict[str, Any]:
     """The figures of one period of one series. Numbers count before texts where a series holds both."""
     kinds = frozenset(kind for kind, _ in values)
-    numbers = [number for kind, value in values if (number := _number(kind, value)) is not None]
-    plain = [_number(kind, value) for kind, value in values if kind < TEXT]
+    numbers = [number for kind, value in values if (number := counted(kind, value)) is not None]
+    plain = [counted(kind, value) for kind, value in values if kind < TEXT]
     texts = [value for kind, value in values if kind in {TEXT, TIME}]
     mean = sum(numbers) / len(numbers) if numbers else None
     known = {
@@ -141,7 +141,7 @@ def _deviation(numbers: Sequence[float], mean: float) -> float:
     return math.sqrt(sum((one - mean) * (one - mean) for one in numbers) / len(numbers))
 
 
-def _number(kind: int, value: Any) -> Any:
+def counted(kind: int, value: Any) -> Any:
     """What a value counts as: itself, the size of an array, the seconds of a time of day; None: as nothing."""
     if kind in {NUMBER, BOOLEAN}:
         return value

@@ -299,5 +299,5 @@ def _evolution(tx: Tx, tenant: str, entity_id: str, span: Span, attrs: Collectio
     found = entities.locate(tx, number, entity_id)
     if found is None:
         raise NotFound(f"entity {entity_id} does not exist", field="id")
-    view = windows.window(tx, span, Wanted(frozenset(attrs)))
-    return Evolution(found[1], windows.read(tx, number, windows.source(tx, view, found[0])))
+    view = windows.window(tx, number, span, Wanted(frozenset(attrs)))
+    return Evolution(found[1], windows.read(tx, windows.sources(tx, view, [found[0]]), number)[0])

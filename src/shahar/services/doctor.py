@@ -48,10 +48,10 @@ class Certificate:
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What was seen. `look`: None when the store could not be opened, `fault` says why. `problem`: the first fault that
-    reading all of it found, None when it was not read. `ready`: what the running process answers on /ready, None when
-    none runs; empty when it is ready. `failing_contexts`: addresses of @contexts that it last could not fetch.
-    `synchronised`: whether NTP keeps the machine's clock, None when it does not tell. `unbelieved`: a proxy seems to
-    stand before us, and what it says of clients is not believed.
+    reading all of it found, None when it was not read. `torn`: sealed days whose file is not what it was. `ready`: what
+    the running process answers on /ready, None when none runs; empty when it is ready. `failing_contexts`: addresses of
+    @contexts that it last could not fetch. `synchronised`: whether NTP keeps the machine's clock, None when it does not
+    tell. `unbelieved`: a proxy seems to stand before us, and what it says of clients is not believed.
     """
 
     at: Instant
@@ -60,6 +60,7 @@ class Facts:
     look: Look | None
     fault: str = ""
     problem: str | None = None
+    torn: tuple[str, ...] = ()
     ready: str | None = None
     leftovers: tuple[str, ...] = ()
     failing_contexts: int = 0
@@ -70,7 +71,7 @@ class Facts:
 
 def findings(facts: Facts) -> list[Finding]:
     """Everything that there is to say, in the order in which a keeper would look."""
-    looks = (_process, _store, _disk, _followers, _contexts, _clock, _certificate, _proxy, _leftovers)
+    looks = (_process, _store, _lake, _disk, _followers, _contexts, _clock, _certificate, _proxy, _leftovers)
     return [found for look in looks for found in look(facts)]
 
 
@@ -106,6 +107,15 @@ def _store(facts: Facts) -> Iterator[Finding]:
     if look.log_bytes > LOG_BYTES:
         said = f"the write-ahead log has {look.log_bytes / 1e6:.0f} MB"
         yield Finding("warn", "log", said, "end what reads for long; a restart folds it back")
+
+
+def _lake(facts: Facts) -> Iterator[Finding]:
+    days = facts.look.days if facts.look is not None else ()
+    for one in facts.torn:
+        advice = "put the file back from a backup; until then its day is left out of every answer"
+        yield Finding("fail", "lake", f"a sealed day is torn: {one}", advice)
+    if days and not facts.torn:
+        yield Finding("ok", "lake", f"{len(days)} sealed days; {sum(file.bytes for file in days) / 1e6:.1f} MB")
 
 
 _COUNTED: Final = (("entity", "entities"), ("history", "instances in history"), ("journal", "rows in the journal"))

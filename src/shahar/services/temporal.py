@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from itertools import islice
+from typing import Any, Final
 
 from shahar.model import query as q
 from shahar.model.entity import Doc, Instance
@@ -21,7 +22,7 @@ from shahar.services.broker import Broker, Evolution
 from shahar.store import aggregate, entities, tenants, windows
 from shahar.store.db import Tx
 from shahar.store.windows import Wanted
-from shahar.values.bounds import TEMPORAL_INSTANCES, TEMPORAL_PAGE, TEMPORAL_PERIODS
+from shahar.values.bounds import TEMPORAL_PAGE
 from shahar.values.errors import Invalid, NotFound, TooComplex
 from shahar.values.instants import Instant
 
@@ -86,8 +87,8 @@ async def retrieve(broker: Broker, tenant: str, entity_id: str, asked: Asked) ->
         if found is None:
             raise NotFound(f"entity {entity_id} does not exist", field="id")
         if asked.needed is not None:
-            view = windows.window(tx, asked.span, asked.needed)
-            if not windows.any_in(tx, view, found[0]):
+            view = windows.window(tx, number, asked.span, asked.needed)
+            if not windows.present(tx, view, [found[0]]):
                 raise NotFound(f"entity {entity_id} has nothing of what was asked in that time", field="timerel")
         return _told(tx, number, [found], asked)
 
@@ -146,20 +147,45 @@ def _page(
 
 def _matching(tx: Tx, tenant: int, query: q.Query, asked: Asked) -> Iterator[_Row]:
     """The entities, in the order of creation, that the question chooses (clause 5.7.4.4)."""
-    needed = windows.window(tx, asked.span, asked.needed) if asked.needed is not None else None
-    whole = windows.window(tx, replace(asked.span, last=None), Wanted())
+    needed = windows.window(tx, tenant, asked.span, asked.needed) if asked.needed is not None else None
+    whole = windows.window(tx, tenant, replace(asked.span, last=None), Wanted())
     bare = q.Query(ids=query.ids, id_pattern=query.id_pattern, types=query.types)
-    for pk, doc in entities.each(tx, tenant, bare):
-        if needed is not None and not windows.any_in(tx, needed, pk):
-            continue
-        over = _Over(tx, whole, pk, doc)
-        if query.q is not None and not over.holds(query.q):
-            continue
-        if query.geo is not None and not over.lies(query.geo):
-            continue
-        if query.scope is not None and not over.scoped(query.scope):
-            continue
-        yield pk, doc
+    for rows in _some(entities.each(tx, tenant, bare)):
+        if needed is not None:
+            there = windows.present(tx, needed, [pk for pk, _ in rows])
+            rows = [row for row in rows if row[0] in there]
+        lake = _Lake(tx, whole, [pk for pk, _ in rows])
+        for pk, doc in rows:
+            over = _Over(tx, whole, pk, doc, lake)
+            if query.q is not None and not over.holds(query.q):
+                continue
+            if query.geo is not None and not over.lies(query.geo):
+                continue
+            if query.scope is not None and not over.scoped(query.scope):
+                continue
+            yield pk, doc
+
+
+def _some(rows: Iterator[_Row]) -> Iterator[list[_Row]]:
+    """The rows in lists of more and more, so that the lake is asked seldom and a first page comes soon."""
+    size = TEMPORAL_PAGE
+    while some := list(islice(rows, size)):
+        yield some
+        size = min(1_000, size * 2)
+
+
+class _Lake:
+    """Which of some entities may have a sealed instance that satisfies a term: asked once a term."""
+
+    def __init__(self, tx: Tx, view: windows.Window, pks: list[int]) -> None:
+        self._tx, self._view, self._pks = tx, view, pks
+        self._known: dict[tuple[Any, ...], set[int]] = {}
+
+    def has(self, pk: int, *term: Any) -> bool:
+        """Whether an entity has one: attribute, least, most."""
+        if term not in self._known:
+            self._known[term] = windows.holding(self._tx, self._view, self._pks, *term)
+        return pk in self._known[term]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +199,7 @@ class _Over:
     view: windows.Window
     pk: int
     doc: Doc
+    lake: _Lake
 
     def holds(self, node: q.Node) -> bool:
         """Whether a q holds (clause 4.9): each of its terms for any one instance, as in the present."""
@@ -194,7 +221,8 @@ class _Over:
     def _instants_of(self, attr: str, node: q.Node | None = None) -> Iterator[Doc]:
         """The entity with one instance of the attribute after the other, of those that may satisfy `node`."""
         least, most = _numbers(node)
-        for one in windows.stream(self.tx, self.view, self.pk, attr, least, most):
+        lake = self.lake.has(self.pk, attr, least, most)
+        for one in windows.stream(self.tx, self.view, self.pk, attr, least, most, lake=lake):
             yield {**self.doc, "attrs": {attr: [one]}}
         for one in self.doc["attrs"].get(attr, ()):
             if "observedAt" not in one:
@@ -232,32 +260,26 @@ def _told(tx: Tx, tenant: int, page: Sequence[_Row], asked: Asked) -> Answer:
     """The evolutions of these entities, cut where a page of instances ends."""
     if asked.seen is None:
         return Answer([Past(doc, {}) for _, doc in page])
-    view = windows.window(tx, asked.span, asked.seen)
-    sources = [windows.source(tx, view, pk) for pk, _ in page]
+    view = windows.window(tx, tenant, asked.span, asked.seen)
+    sources = windows.sources(tx, view, [pk for pk, _ in page])
     if asked.aggregation is not None:
         return Answer(list(_figures(tx, page, sources, asked.seen, asked.aggregation)))
     cut = windows.reach(tx, sources, asked.most)
-    answer, left = Answer(cut=cut), TEMPORAL_INSTANCES
-    for each, (_, doc) in zip(sources, page, strict=True):
-        series = windows.read(tx, tenant, each, cut, left)
-        left -= sum(map(len, series.values()))
-        if cut is not None:
-            series = _with_empty(series, doc, asked)
-        answer.found.append(Past(doc, series))
+    answer = Answer(cut=cut)
+    for series, (_, doc) in zip(windows.read(tx, sources, tenant, cut), page, strict=True):
+        shown = _with_empty(series, doc, asked) if cut is not None else series
+        answer.found.append(Past(doc, shown))
     return answer
 
 
 def _figures(
-    tx: Tx, page: Sequence[_Row], sources: Sequence[windows.Source], seen: Wanted, wanted: Aggregation
+    tx: Tx, page: Sequence[_Row], sources: windows.Sources, seen: Wanted, wanted: Aggregation
 ) -> Iterator[Past]:
     """The figures of these entities. Malformed when a method is not for the values of an attribute that was asked for
     by name (5.7.4.4), TooMany when there are more periods than an answer holds."""
-    periods = 0
-    for each, (_, doc) in zip(sources, page, strict=True):
-        past = Past(doc, {}, aggregate.figures(tx, each, wanted, TEMPORAL_PERIODS - periods))
-        periods += len(past.figures)
-        check_methods(past.figures, seen.attrs, wanted.methods)
-        yield past
+    for figures, (_, doc) in zip(aggregate.figures(tx, sources, wanted), page, strict=True):
+        check_methods(figures, seen.attrs, wanted.methods)
+        yield Past(doc, {}, figures)
 
 
 def _with_empty(series: dict[str, list[Instance]], doc: Doc, asked: Asked) -> dict[str, list[Instance]]:

@@ -35,6 +35,7 @@ from time import monotonic
 from typing import Any, ClassVar, Final, TypeVar
 
 from shahar.store.dialect import Dialect
+from shahar.store.lake import Lake
 from shahar.values.bounds import CHANGES_WAITING, QUERY_S
 from shahar.values.errors import ShaharError, Unavailable
 
@@ -122,6 +123,10 @@ class Tx(ABC):
         """
         self.known: dict[str, Any] = {}
         """The same, of what never changes once it is there; emptied when a transaction is rolled back."""
+        self.lake: Lake | None = None
+        """The sealed days, where there is a place for them."""
+        self.until: float | None = None
+        """When a question must have ended, by the monotonic clock."""
 
     @abstractmethod
     def rows(self, sql: str, bindings: Bindings = NONE, *, apart: bool = False) -> list[Row]:
@@ -256,6 +261,8 @@ class Database(ABC):
         self._pool: ThreadPoolExecutor | None = None
         self._listeners: list[Callable[[], None]] = []
         self._untold: list[Job] = []
+        self.lake: Lake | None = None
+        """Where sealed days lie (store/sealed)."""
 
     async def open(self) -> None:
         """Take hold of the store, bring its schema up to date, start the threads. Unavailable when it is another's."""
@@ -274,6 +281,8 @@ class Database(ABC):
         if self._pool is not None:
             await asyncio.to_thread(self._pool.shutdown)
         await self._stop()
+        if self.lake is not None:
+            self.lake.close()
         self._writer = None
 
     def running(self) -> bool:
@@ -313,7 +322,17 @@ class Database(ABC):
         """Do `work` on a reader's snapshot; TooComplex when it does not end within `timeout_s` seconds."""
         if self._pool is None or self._loop is None:
             raise Unavailable("the store is closed")
-        return await self._loop.run_in_executor(self._pool, self._read, work, timeout_s)
+        return await self._loop.run_in_executor(self._pool, self._read, self._timed(work, timeout_s), timeout_s)
+
+    def _timed(self, work: Callable[[Tx], T], timeout_s: float) -> Callable[[Tx], T]:
+        """The work as a reader does it: with the lake, which has as much time as the engine."""
+        until = monotonic() + timeout_s
+
+        def timed(tx: Tx) -> T:
+            tx.lake, tx.until = self.lake, until
+            return work(tx)
+
+        return timed
 
     async def elect(self, _name: str, _lost: Callable[[], None]) -> bool:
         """Whether this process is, from now on, the one of this name among those that work on the store; `lost` is
@@ -395,6 +414,7 @@ class Database(ABC):
         """Do the group in one transaction; False when it was rolled back and each must be done alone."""
         tell_at = monotonic() + TELL_WITHIN_S
         tx = writing.tx
+        tx.lake = self.lake
         try:
             writing.begin(group)
             for job in group:

@@ -4,7 +4,7 @@ One row for each instance: entity, instant (observedAt where it has one, else th
 dataset, kind. The table is clustered by entity and instant, so the readings of one update share a page.
 Promises: a reading told twice is kept once (same entity, attribute, dataset, observedAt: the later telling corrects
 the earlier); the order of arrival does not matter; a deletion leaves a tombstone.
-Does not: seal days into the lake, downsample (issue "two engines"); know names' meaning; read windows (store/windows).
+Does not: seal days (store/sealed, store/moving); know names' meaning; read windows (store/windows).
 Source: ETSI GS CIM 009 clauses 4.5.6, 4.5.7.
 """
 
@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import orjson
 
+from shahar.store import sealed
 from shahar.store.db import Bulk, Tx
 from shahar.values.instants import Instant
 
@@ -44,6 +45,15 @@ def number(tx: Tx, text: str) -> int | None:
     """The number of a name, None when it was never used: for who must not make one."""
     row = tx.row("SELECT pk FROM name WHERE text = :text", {"text": text}, apart=True)
     return None if row is None else int(row[0])
+
+
+def text(tx: Tx, number: int) -> str:
+    """The name of a number."""
+    texts: dict[int, str] = tx.known.setdefault("texts", {})
+    if number not in texts:
+        row = tx.row("SELECT text FROM name WHERE pk = :pk", {"pk": number}, apart=True)
+        texts[number] = str(row[0]) if row else ""
+    return texts[number]
 
 
 def names(tx: Tx) -> Mapping[str, int]:
@@ -82,7 +92,10 @@ def add(tx: Tx, rows: Sequence[Key]) -> list[bool]:
         f" WHERE entity = :entity AND at IN {tx.dialect.numbers('instants')}",
         {"entity": rows[0][0], "instants": orjson.dumps([row[1] for row in rows]).decode()},
     )
-    known = {tuple(place): text for *place, text in found}
+    known: dict[tuple[int, ...], str] = {tuple(place): text for *place, text in found}
+    missing = [row[1] for row in rows if row[1:5] not in known]
+    if missing:
+        known.update({(*place,): text for place, text in sealed.told_at(tx, rows[0][0], missing).items()})
     fresh = []
     for row in rows:
         text = known.get(row[1:5])
@@ -106,4 +119,8 @@ def points(tx: Tx, entity: int, attr: str, start: Instant, end: Instant, limit: 
         " AND attr = (SELECT pk FROM name WHERE text = :attr) AND dataset = 0 ORDER BY at DESC LIMIT :limit",
         {"entity": entity, "attr": attr, "start": start, "end": end, "limit": limit},
     )
-    return [(int(at), None if value is None else orjson.loads(value)) for at, value in reversed(newest)]
+    found = [(int(at), None if value is None else orjson.loads(value)) for at, value in newest]
+    if len(found) < limit:
+        found += sealed.points(tx, entity, number(tx, attr), start, end, limit)
+        found.sort(key=lambda point: -point[0])
+    return found[:limit][::-1]

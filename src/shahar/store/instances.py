@@ -4,6 +4,7 @@ An id is made of the place of the instance's row, so that the hot path pays noth
 instance to another place, the row keeps its id in its document, and a record says where it is now; a newcomer in the
 old place is told from it by a number behind its id.
 Promises: an id names one instance for as long as the instance is there, whatever is corrected in it.
+An instance in a sealed day is corrected by a row that overrides it, and taken out by a mark (store/sealed).
 Does not: change the present state; decide who may.
 Source: ETSI GS CIM 009 clauses 4.5.7, 5.6.13 to 5.6.16.
 """
@@ -15,9 +16,10 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from shahar.store import records
+from shahar.model.temporal import Span
+from shahar.store import records, sealed
 from shahar.store.db import Tx
-from shahar.store.history import DELETED
+from shahar.store.history import DELETED, SCOPE, text
 from shahar.values.instants import Instant
 
 PREFIX: Final = "urn:ngsi-ld:Instance:"
@@ -88,7 +90,8 @@ def find(tx: Tx, tenant: int, pk: int, attr: int, instance_id: str) -> tuple[Pla
 def at_place(tx: Tx, pk: int, place: Place) -> dict[str, Any] | None:
     """The document of the instance that stands there."""
     row = tx.row(f"SELECT doc FROM history WHERE {_HERE}", _bound(pk, place))
-    return None if row is None else orjson.loads(row[0])
+    text = row[0] if row is not None else sealed.told_at(tx, pk, [place.at]).get(place)
+    return None if text is None else orjson.loads(text)
 
 
 _HERE: Final = "entity = :e AND at = :at AND attr = :attr AND dataset = :dataset AND kind = :kind"
@@ -103,6 +106,8 @@ def put(
 ) -> None:
     """Write a corrected instance, in its old place or a new one, where it takes the place of what stood there."""
     tx.run(f"DELETE FROM history WHERE {_HERE}", _bound(pk, old))
+    if new != old:
+        _strike(tx, pk, old)
     if new != old or "instanceId" in doc:
         doc = {**doc, "instanceId": instance_id}
         records.put(tx, _KIND, tenant, instance_id.removeprefix(PREFIX), new._asdict(), at, journaled=False)
@@ -117,28 +122,43 @@ def put(
 def drop(tx: Tx, tenant: int, pk: int, place: Place, instance_id: str, at: Instant) -> None:
     """Take one instance out. The id of one that was moved stays taken: what stands in its first place has another."""
     tx.run(f"DELETE FROM history WHERE {_HERE}", _bound(pk, place))
+    _strike(tx, pk, place)
     name = instance_id.removeprefix(PREFIX)
     if records.get(tx, _KIND, tenant, name) is not None:
         records.put(tx, _KIND, tenant, name, {"gone": True}, at, journaled=False)
 
 
+def _strike(tx: Tx, pk: int, place: Place) -> None:
+    sealed.strike(tx, pk, sealed.EVER, place.attr, place.dataset, place.at, place.kind)
+
+
 def newest(tx: Tx, pk: int, attr: int, dataset: int) -> tuple[Place, dict[str, Any]] | None:
     """The newest instance of a series that no deletion followed: what its present value is."""
     row = tx.row(
-        "SELECT at, kind, doc FROM history WHERE entity = :e AND attr = :attr AND dataset = :dataset"
+        "SELECT at, kind FROM history WHERE entity = :e AND attr = :attr AND dataset = :dataset"
         " ORDER BY at DESC, kind DESC LIMIT 1",
         {"e": pk, "attr": attr, "dataset": dataset},
     )
-    if row is None or row[1] == DELETED:
+    places = [] if row is None else [Place(row[0], attr, dataset, row[1])]
+    if text(tx, attr) != SCOPE:
+        span = Span(row[0] if row else None, by="")
+        part = sealed.of_entity(tx, pk, span, attr, dataset, deleted=True)
+        places += [] if part is None else [Place(at, attr, dataset, kind) for *_, at, kind in part.newest(1)]
+    if not places:
         return None
-    return Place(row[0], attr, dataset, row[1]), orjson.loads(row[2])
+    place = max(places)
+    doc = None if place.kind == DELETED else at_place(tx, pk, place)
+    return None if doc is None else (place, doc)
 
 
 def has(tx: Tx, pk: int, attr: int, dataset: int | None) -> bool:
     """Whether there is any row of an attribute (of one dataset of it, unless that is None)."""
     test = "" if dataset is None else " AND dataset = :dataset"
     given = {"e": pk, "attr": attr} | ({} if dataset is None else {"dataset": dataset})
-    return tx.row(f"SELECT 1 FROM history WHERE entity = :e AND attr = :attr{test} LIMIT 1", given) is not None
+    if tx.row(f"SELECT 1 FROM history WHERE entity = :e AND attr = :attr{test} LIMIT 1", given) is not None:
+        return True
+    part = sealed.of_entity(tx, pk, Span(by=""), attr, dataset, deleted=True)
+    return part is not None and bool(part.present())
 
 
 def clear(
@@ -149,7 +169,9 @@ def clear(
     """
     given: dict[str, Any] = {"e": pk, "until": until}
     begin = "entity = :e"
-    if since is not None:
+    if since is None:
+        sealed.strike(tx, pk, until, attr, dataset)
+    else:
         begin, given["since"] = "entity = :e AND at >= :since", since
     row = tx.row(f"SELECT at FROM history WHERE {begin} ORDER BY at LIMIT 1 OFFSET :skip", given | {"skip": CHUNK})
     test = f"{begin} AND modified_at <= :until"

@@ -29,6 +29,7 @@ import apsw
 import orjson
 
 from shahar.store import lock
+from shahar.store.lake import File
 from shahar.store.migrate import STEPS, migrate, pending
 from shahar.values.errors import Conflict, Invalid, Unavailable
 from shahar.values.instants import Instant
@@ -53,11 +54,18 @@ _CONTENT: Final[dict[str, str]] = {
     " ORDER BY r.kind, t.name, r.key",
     "shape": "SELECT t.name, s.shape, s.entities FROM shape s JOIN tenant t ON t.pk = s.tenant"
     " WHERE s.entities > 0 ORDER BY t.name, s.shape",
+    "sealed": "SELECT t.name, s.day, s.sha256, s.thinned FROM sealed s JOIN tenant t ON t.pk = s.tenant"
+    " WHERE s.file <> '' ORDER BY t.name, s.day",
+    "void": "SELECT t.name, v.id, v.attr, v.dataset, v.at, v.kind, v.until FROM void v JOIN tenant t"
+    " ON t.pk = v.tenant ORDER BY v.pk",
     "expiry": "SELECT e.id, x.at FROM expiry x JOIN entity e ON e.pk = x.entity ORDER BY x.entity",
     "place_of": "SELECT e.id, n.text FROM place_of p JOIN entity e ON e.pk = p.entity JOIN name n ON n.pk = p.attr"
     " ORDER BY p.entity, n.text",
 }
 """What a store holds, by table: rows in words, without the numbers by which tables point at each other."""
+
+
+_DAYS: Final = "SELECT file, bytes, sha256 FROM sealed WHERE file <> '' ORDER BY tenant, day"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +90,8 @@ class Look:
     newest: Instant = 0
     lags: tuple[Lag, ...] = ()
     dead_letters: int = 0
+    days: tuple[File, ...] = ()
+    """The files of sealed days, which lie in the lake (store/lake)."""
 
 
 def copy(source: Path, to: Path, progress: Progress) -> None:
@@ -132,6 +142,7 @@ def look(path: Path) -> Look:
             _number(connection, "SELECT coalesce(max(at), 0) FROM journal"),
             tuple(Lag(str(name), int(rows), int(since)) for name, rows, since in lags),
             _number(connection, "SELECT count(*) FROM record WHERE kind = 'dead_letter'"),
+            tuple(File(*row) for row in connection.execute(_DAYS)),
         )
 
 

@@ -9,6 +9,8 @@ rows, in words:
   on one page; `name` interns attribute names and dataset ids;
 - each entity of which something ends has an `expiry` row with the next end (store/expiries.py);
 - each shape of entities, types and kinds of attributes, is one `shape` row with their number (store/shapes.py);
+- each day that is sealed, or just being sealed (no file yet), is one `sealed` row that names its file in the lake;
+  `void` marks what was taken out of a sealed day since, `outdated` names files that are valid no more (store/sealed);
 - each change is one `journal` row in its own transaction; `consumer` remembers how far each reader of it has come;
 - everything else (subscriptions, devices, accounts ...) is a `record`: kind, key, document, and a folded text for
   search.
@@ -94,6 +96,21 @@ STEPS: Final = (
         """
     CREATE TABLE expiry(entity INTEGER PRIMARY KEY, at INTEGER NOT NULL) STRICT;
     CREATE INDEX expiry_at ON expiry(at);
+    """,
+    ),
+    Step(
+        "old days may be sealed",
+        """
+    CREATE TABLE sealed(
+      tenant INTEGER NOT NULL, day INTEGER NOT NULL, file TEXT NOT NULL, bytes INTEGER NOT NULL, sha256 TEXT NOT NULL,
+      instances INTEGER NOT NULL, modified_from INTEGER NOT NULL, modified_to INTEGER NOT NULL,
+      created_from INTEGER NOT NULL, created_to INTEGER NOT NULL, thinned TEXT NOT NULL,
+      PRIMARY KEY(tenant, day)) STRICT, WITHOUT ROWID;
+    CREATE TABLE void(
+      pk INTEGER PRIMARY KEY, tenant INTEGER NOT NULL, id TEXT NOT NULL, attr TEXT, dataset TEXT, at INTEGER,
+      kind INTEGER, until INTEGER NOT NULL) STRICT;
+    CREATE INDEX void_of ON void(tenant, id);
+    CREATE TABLE outdated(file TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     """,
     ),
 )

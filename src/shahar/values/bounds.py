@@ -151,6 +151,8 @@ TEMPORAL_LAST: Final = _question("temporal_last", 10_000, "instances", Invalid, 
 TEMPORAL_PERIODS: Final = _question(
     "temporal_periods", 10_000, "periods", TooMany, "periods of one aggregated answer; longer ones say the same"
 )
+RETENTION_RULES: Final = _question("retention_rules", 200, "rules", TooMany, "each is tried on every sealed day")
+RETENTION_DAYS: Final = _question("retention_days", 36_525, "days", Invalid, "a hundred years are for ever")
 QUERY_S: Final = _question("query_s", 15, "s", TooComplex, "a question holds one of the few readers")
 
 _context = _Part("Contexts")
