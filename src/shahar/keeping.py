@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 COMMANDS: Final = {
     "backup": "copy a city, running or not, into one file",
     "restore": "put the city of a backup into the data folder",
+    "move": "bring a city from one store to another: a data folder, or a PostgreSQL database",
     "upgrade": "bring a city of an earlier version up to this one, or try it on a copy",
     "doctor": "say what is wrong with a city, and what to do",
 }
@@ -43,6 +44,11 @@ def arguments(name: str, command: argparse.ArgumentParser) -> None:
         command.add_argument("file", type=Path, help="the backup")
         text = "put it in the place of a city that is there; that one is kept aside"
         command.add_argument("--replace", action="store_true", help=text)
+    elif name == "move":
+        where = "a data folder, or postgresql://user@host/name (passwords: PGPASSFILE)"
+        command.add_argument("--from", dest="source", required=True, help=where)
+        command.add_argument("--to", dest="target", required=True, help=where)
+        command.add_argument("--afresh", action="store_true", help="forget what a move that was broken off has left")
     elif name == "upgrade":
         command.add_argument("--dry-run", action="store_true", help="say what would be done, tried on a copy")
     else:
@@ -52,7 +58,7 @@ def arguments(name: str, command: argparse.ArgumentParser) -> None:
 
 def run(settings: Settings, given: argparse.Namespace, at: Instant) -> int:
     """Do one of the commands; its exit status."""
-    acts = {"backup": _backup, "restore": _restore, "upgrade": _upgrade, "doctor": _doctor}
+    acts = {"backup": _backup, "restore": _restore, "move": _move, "upgrade": _upgrade, "doctor": _doctor}
     return acts[given.command](settings, given, at)
 
 
@@ -71,6 +77,17 @@ def _restore(settings: Settings, given: argparse.Namespace, at: Instant) -> int:
     told, aside = archive.restore(given.file, data, at, replace=given.replace, progress=bar(sys.stderr))
     kept = f"; what was there is kept as {aside}" if aside else ""
     print(f"{data} holds the city of {told.at}, {told.counts['entity']} entities{kept}")
+    return 0
+
+
+def _move(_settings: Settings, given: argparse.Namespace, _at: Instant) -> int:
+    from shahar.services import move
+
+    source, target = move.place(given.source), move.place(given.target)
+    moved = move.move(source, target, bar(sys.stderr), afresh=given.afresh)
+    for table, rows in moved.counts.items():
+        print(f"{table:12} {rows:>12}  {moved.digests[table][:16] or 'counted'}")
+    print("both hold the same; the source is as it was. Name the new place in the settings, then start the city there")
     return 0
 
 

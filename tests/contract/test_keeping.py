@@ -30,7 +30,7 @@ ROUNDS: Final = int(os.environ.get("SHAHAR_TEST_FAULT_ROUNDS", "3"))
 UPSERT: Final = "/ngsi-ld/v1/entityOperations/upsert"
 
 
-def quiet(_what: str, _part: float) -> None:
+def quiet(_what: str, _part: float, _note: str = "") -> None:
     """Nobody looks."""
 
 

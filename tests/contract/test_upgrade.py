@@ -138,7 +138,7 @@ def test_a_disk_without_room_is_said_before_anything_is_done(tmp_path: Path) -> 
 def test_an_upgrade_that_is_killed_leaves_the_old_or_the_new(tmp_path: Path, words: list[str]) -> None:
     seen = set()
     for attempt in range(ROUNDS):
-        data = earlier(tmp_path / str(attempt) / "data", 1, 40_000)
+        data = earlier(tmp_path / str(attempt) / "data", 1, 20_000)
         process = subprocess.Popen(
             [sys.executable, *MAIN, *words, "--data", str(data)], env=environment(), cwd=tmp_path, stdout=-3, stderr=-3
         )

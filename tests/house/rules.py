@@ -269,7 +269,7 @@ SPEAKS_OUT: Final = tuple(
     """.split()
 )
 DATABASES: Final = ("apsw", "sqlite3", "asyncpg", "psycopg", "duckdb", "pyarrow", "sqlalchemy")
-CONNECTIONS: Final = ("store.sqlite", "store.keep", "store.packing", "store.migrate")
+CONNECTIONS: Final = ("store.sqlite", "store.keep", "store.packing", "store.migrate", "store.transfer", "store.ends")
 DATABASE_ROOMS: Final[dict[str, tuple[str, ...]]] = {
     "apsw": CONNECTIONS,
     "asyncpg": ("store.postgres", "store.migrate"),

@@ -17,10 +17,9 @@ import io
 import os
 import shutil
 import tarfile
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, Final, NoReturn
+from typing import IO, Any, Final, NoReturn, Protocol
 
 import orjson
 
@@ -35,8 +34,11 @@ MANIFEST_BYTES: Final = 1_000_000
 _MANIFEST: Final = "manifest.json"
 _CHUNK: Final = 1 << 20
 
-Progress = Callable[[str, float], None]
-"""Told again and again: what is being done, and the part of it that is done, 0 to 1."""
+
+class Progress(Protocol):
+    """Told again and again: what is being done, the part of it that is done (0 to 1), and a word about it."""
+
+    def __call__(self, what: str, part: float, note: str = "", /) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

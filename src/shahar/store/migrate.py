@@ -26,6 +26,9 @@ import apsw
 
 from shahar.values.errors import Unavailable
 
+MOVING: Final = "moving"
+"""The table of a store that is being filled from another, and is not whole (store/transfer)."""
+
 
 class Step(NamedTuple):
     """One step: what it brings, for whoever is asked whether it may be done, and how. `postgres`: what PostgreSQL is

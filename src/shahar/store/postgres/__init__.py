@@ -154,7 +154,7 @@ class Postgres(Database):
         schema = await self._prepare()
         self.turn = line.key(f"{schema}/turn")
         self.channel = f"shahar_{line.key(f'{schema}/heard') & 0xFFFF_FFFF:x}"
-        self.watch = Watch(self._address, self.channel, self.process, self._heard, self._lose)
+        self.watch = Watch(self._address, schema, self.channel, self.process, self._heard, self._lose)
         self.watch.start()
         return _Writing(self, Line(self._address, **_WRITES))
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import asyncpg
 
-from shahar.store.migrate import STEPS, Step, too_new
+from shahar.store.migrate import MOVING, STEPS, Step, too_new
 from shahar.store.postgres.line import key
 from shahar.values.errors import Unavailable
 
@@ -69,6 +69,9 @@ async def bring_up(connection: asyncpg.Connection) -> str:
         raise Unavailable(f"the database is in {encoding}: make one with ENCODING 'UTF8'")
     async with connection.transaction():
         await connection.execute(f"SELECT pg_advisory_xact_lock({key(name + '/schema')})")
+        if await connection.fetchval(f"SELECT to_regclass('{MOVING}') IS NOT NULL"):
+            detail = "a city was begun to be moved into this database and is not whole"
+            raise Unavailable(detail, rule="shahar move goes on with it")
         found = 0
         if await connection.fetchval("SELECT to_regclass('schema_version') IS NOT NULL"):
             found = int(await connection.fetchval("SELECT coalesce(max(version), 0) FROM schema_version"))

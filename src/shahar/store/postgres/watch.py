@@ -32,15 +32,27 @@ PAUSE_S: Final = (0.1, 2.0)
 """The first pause between attempts and the longest."""
 
 
+def used(schema: str) -> int:
+    """The lock that every process holds together with the others that work in this store."""
+    return line.key(f"{schema}/used")
+
+
 class Watch:
     """`heard` is called after each commit of another process, and `lost` with the names of what we were elected for;
     both in the watch's thread.
     """
 
     def __init__(
-        self, address: str, channel: str, process: str, heard: Callable[[], None], lost: Callable[[set[str]], None]
+        self,
+        address: str,
+        schema: str,
+        channel: str,
+        process: str,
+        heard: Callable[[], None],
+        lost: Callable[[set[str]], None],
     ) -> None:
         self._address = address
+        self._used = used(schema)
         self._channel = channel
         self._process = process
         self._heard, self._lost = heard, lost
@@ -128,6 +140,9 @@ class Watch:
         while not self._stopping:
             try:
                 connection = await line.connected(self._address)
+                if not await connection.fetchval(f"SELECT pg_try_advisory_lock_shared({self._used})"):
+                    connection.terminate()
+                    raise Lost("the database is being filled by shahar move or restore")
                 await connection.add_listener(self._channel, self._told)
                 connection.add_termination_listener(lambda _: self._stir.set())
             except (Lost, *line.FAILURES) as problem:
