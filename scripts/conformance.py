@@ -8,13 +8,16 @@ expected to print `PASSED of RUN  GROUP` for each group and `FAIL FILE: CASE | M
 
 Promises: each group meets servers of its own on empty stores; a case that fails in its group is run again alone, and
 named in any case, with what docs/conformance.toml says of it. The page is written when every group was run; with
-`--match` the table is only printed. Exit status 0 when every case passed in one of the two ways, 1 otherwise.
+`--match` the table is only printed. With `--workers N` our servers are N processes each on PostgreSQL
+(scripts/postgres), and the section about that is written. Exit status 0 when every case passed in one of the two ways,
+1 otherwise.
 Does not: start an MQTT broker or anything else that cases need besides us; that is the runner's.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import re
 import shlex
@@ -30,12 +33,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
+import asyncpg
+
+from scripts.postgres import Server
 from scripts.steps import ROOT, say, stop
 
 PAGE = ROOT / "docs" / "conformance.md"
 WHYS = ROOT / "docs" / "conformance.toml"
 HEADING = "## Official cases"
+SHARED = "## The same on PostgreSQL"
 LEVELS = 3
 START_S = 30.0
 BROKERS = 5
@@ -96,13 +104,36 @@ def read(group: str, printed: str) -> Result:
 # -- running ----------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A PostgreSQL server, and how many processes of ours work on a schema of it."""
+
+    address: str
+    workers: int
+
+    def schema(self) -> str:
+        """The address of a new one."""
+        name = f"conformance_{uuid4().hex}"
+
+        async def make() -> None:
+            connection = await asyncpg.connect(self.address)
+            await connection.execute(f"CREATE SCHEMA {name}")
+            await connection.close()
+
+        asyncio.run(make())
+        return f"{self.address}?search_path={name}"
+
+
 @contextmanager
-def server(port: int, log: Path) -> Iterator[str]:
+def server(port: int, log: Path, database: Database | None = None) -> Iterator[str]:
     """A server of ours on an empty store; its address."""
     with tempfile.TemporaryDirectory() as folder, log.open("ab") as said:
         command = [sys.executable, *SERVE, "--data", folder, "--port", str(port)]
         ours = {name: value for name, value in os.environ.items() if not name.startswith("SHAHAR_")}
         ours["PYTHONPATH"] = str(ROOT / "src")  # this checkout, whatever is installed
+        if database is not None:
+            command += ["--workers", str(database.workers)]
+            ours["SHAHAR_DATABASE"] = database.schema()
         process = subprocess.Popen(command, cwd=folder, env=ours, stdout=said, stderr=said, stdin=subprocess.DEVNULL)
         try:
             address = f"http://127.0.0.1:{port}"
@@ -131,11 +162,13 @@ class Runner:
     command: str
     port: int
     log: Path
+    database: Database | None = None
 
     def run(self, group: str, match: str, *, brokers: int) -> Result:
         """The cases whose path contains `match`, against that many servers on empty stores."""
         with ExitStack() as stack:
-            addresses = [stack.enter_context(server(self.port + number, self.log)) for number in range(brokers)]
+            ports = range(self.port, self.port + brokers)
+            addresses = [stack.enter_context(server(port, self.log, self.database)) for port in ports]
             command = [*shlex.split(self.command), "--broker", addresses[0], "--match", match]
             if brokers > 1:
                 command += ["--brokers", *addresses]
@@ -160,18 +193,18 @@ class Runner:
 # -- the page ---------------------------------------------------------------------------------------------------------
 
 
-def told(results: Sequence[Result], whys: dict[str, dict[str, str]], day: str) -> str:
-    """The section of the page: the table, and every case that did not pass in its group."""
-    lines = [
-        HEADING,
-        "",
-        f"Made by `make conformance` on {day}: each group against servers of its own on empty stores.",
-        "",
-        "| group | passed | of |",
-        "|---|---|---|",
-    ]
-    lines += [f"| {one.group} | {one.passed} | {one.run} |" for one in results]
-    lines.append(f"| **all** | **{sum(one.passed for one in results)}** | **{sum(one.run for one in results)}** |")
+def told(results: Sequence[Result], whys: dict[str, dict[str, str]], day: str, workers: int = 0) -> str:
+    """The section of the page: the table, and every case that did not pass in its group. `workers`: processes of each
+    server on PostgreSQL.
+    """
+    passed, run = sum(one.passed for one in results), sum(one.run for one in results)
+    made = f"Made by `make conformance` on {day}: each group against servers of its own on empty stores."
+    if workers:
+        lines = [SHARED, "", f"{made} Each server is {workers} processes on one database: {passed} of {run} passed."]
+    else:
+        lines = [HEADING, "", made, "", "| group | passed | of |", "|---|---|---|"]
+        lines += [f"| {one.group} | {one.passed} | {one.run} |" for one in results]
+        lines.append(f"| **all** | **{passed}** | **{run}** |")
     failed = [one for result in results for one in result.failures]
     if failed:
         lines += ["", "| not passed | clause | why |", "|---|---|---|", *(_row(one, whys) for one in failed)]
@@ -203,7 +236,10 @@ def _cell(text: str) -> str:
 
 def written(page: str, section: str) -> str:
     """The page with its section of cases replaced."""
-    start = page.index(HEADING)
+    heading = section.partition("\n")[0]
+    if f"{heading}\n" not in page:
+        return f"{page.rstrip()}\n\n{section}"
+    start = page.index(f"{heading}\n")
     end = page.find("\n## ", start)
     return page[:start] + section + (page[end:] if end >= 0 else "")
 
@@ -222,15 +258,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--match", default="", help="only groups whose path contains this; the page is not written")
     parser.add_argument("--port", type=int, default=9090, help="of our first server; the others take the next ones")
     parser.add_argument("--log", type=Path, default=Path(tempfile.gettempdir(), "shahar-conformance.log"))
+    parser.add_argument("--workers", type=int, default=0, help="processes of each server, on PostgreSQL")
     asked = parser.parse_args(arguments)
     files = asked.files.read_text("utf-8").split()
-    runner = Runner(asked.runner, asked.port, asked.log)
     results = []
-    for group, match in matches_of(files).items():
-        if asked.match in match:
-            results.append(runner.group(group, match, files))
-            say(f"{results[-1].passed} of {results[-1].run}  {group}")
-    section = told(results, read_whys(), datetime.now(UTC).date().isoformat())
+    with ExitStack() as stack:
+        shared = Database(stack.enter_context(Server()).url, asked.workers) if asked.workers else None
+        runner = Runner(asked.runner, asked.port, asked.log, shared)
+        for group, match in matches_of(files).items():
+            if asked.match in match:
+                results.append(runner.group(group, match, files))
+                say(f"{results[-1].passed} of {results[-1].run}  {group}")
+    section = told(results, read_whys(), datetime.now(UTC).date().isoformat(), asked.workers)
     if asked.match:
         print(section)
     else:

@@ -58,8 +58,11 @@ def server() -> str:
 
 def where(path: Path) -> Path | str:
     """The address of the store that a test has at `path`."""
-    if Engine.name == "sqlite":
-        return path
+    return path if Engine.name == "sqlite" else database(path)
+
+
+def database(path: Path) -> str:
+    """The address of a schema of PostgreSQL that a test has for `path`."""
     schema = "t_" + blake2b(str(path).encode(), digest_size=8).hexdigest()
     if schema not in Engine.schemas:
         Engine.schemas.add(schema)

@@ -38,8 +38,10 @@ from shahar.services.contexts import Contexts
 from shahar.services.credentials import new_local_secret
 from shahar.services.deliveries import Senders
 from shahar.services.devices import Devices
+from shahar.services.duty import Act, Duty
 from shahar.services.entity_maps import EntityMaps
 from shahar.services.federation import Federation
+from shahar.services.fellows import Fellows
 from shahar.services.forwarded import Forwarding
 from shahar.services.identity import Identity
 from shahar.services.notified import Notified
@@ -65,30 +67,38 @@ Clock = Callable[[], Instant]
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """A city that works: its parts as the web floor knows them, its store, the consumer of MQTT when there is one."""
+    """A city that works: its parts as the web floor knows them, its store, the intake of MQTT."""
 
     parts: Parts
     db: Database
-    consumer: Consumer | None
+    intake: Intake
 
     def ready(self) -> Mapping[str, bool]:
         """Which part that a city cannot do without works now."""
-        return {"store": self.db.running()} | ({"mqtt": self.consumer.running()} if self.consumer else {})
+        consumer = self.intake.consumer
+        return {"store": self.db.running()} | ({"mqtt": consumer.running()} if consumer else {})
 
 
 @asynccontextmanager
-async def house(settings: Settings, scene: Scene, wall: Clock, registry: CollectorRegistry) -> AsyncIterator[House]:
-    """Every part, working; the figures of all of them in `registry`."""
+async def house(
+    settings: Settings, scene: Scene, wall: Clock, registry: CollectorRegistry, secret: str | None = None
+) -> AsyncIterator[House]:
+    """Every part, working; the figures of all of them in `registry`. `secret`: that of the folder's owner, where
+    another process has written it there.
+    """
     async with AsyncExitStack() as stack:
-        ground = await _ground(settings, scene, stack)
+        ground = await _ground(settings, scene, secret, stack)
         beside = Beside()
         stack.push_async_callback(beside.close)
         others = await _others(settings, ground, scene, stack)
         followers = await _followers(ground, others, scene, wall, stack)
         await _sealing(settings, ground.db, scene.now, stack)
-        told = Notified(ground.db, others.federation, ground.contexts.get, followers.subscriptions.lanes())
+        intake = Intake(settings, ground.devices, scene.now)
+        await _duty(ground.db, "devices", intake.start, intake.stop, stack)
+        await ground.fellows.follow([ground.accounts, ground.contexts, ground.devices, others.registrations])
+        stack.push_async_callback(ground.fellows.stop)
+        told = Notified(ground.db, others.federation, ground.contexts.get, followers.subscriptions.lane)
         stack.push_async_callback(told.stop)
-        consumer, counts = await _mqtt(settings, ground.devices, scene.now, stack)
         shown = {**scene.city.settings, "mqtt_port": settings.mqtt_port}
         city = replace(scene.city, settings=shown)
         parts = Parts(
@@ -111,8 +121,8 @@ async def house(settings: Settings, scene: Scene, wall: Clock, registry: Collect
             notifications=told,
         )
         subscriptions, runner = followers.subscriptions, followers.runner
-        figures.register(registry, ground.db, ground.devices, runner, subscriptions, counts, ground.contexts)
-        yield House(parts, ground.db, consumer)
+        figures.register(registry, ground.db, ground.devices, runner, subscriptions, intake.counts, ground.contexts)
+        yield House(parts, ground.db, intake)
 
 
 # -- what everything stands on ----------------------------------------------------------------------------------------
@@ -121,6 +131,7 @@ async def house(settings: Settings, scene: Scene, wall: Clock, registry: Collect
 @dataclass(frozen=True, slots=True)
 class _Ground:
     db: Database
+    fellows: Fellows
     webhooks: Webhooks
     notices: MqttNotices
     accounts: Accounts
@@ -131,7 +142,7 @@ class _Ground:
     devices: Devices
 
 
-async def _ground(settings: Settings, scene: Scene, stack: AsyncExitStack) -> _Ground:
+async def _ground(settings: Settings, scene: Scene, secret: str | None, stack: AsyncExitStack) -> _Ground:
     """The store, the ways out, who is who, and the door of the city's state."""
     path = settings.data / keep.NAME
     if not settings.database and path.exists() and (steps := keep.missing(path)):
@@ -140,8 +151,10 @@ async def _ground(settings: Settings, scene: Scene, stack: AsyncExitStack) -> _G
     db.lake = Lake(settings.data / LAKE)
     await db.open()
     stack.push_async_callback(db.close)
+    fellows = Fellows(db)
+    await fellows.start()
     webhooks, notices = _doors(settings, stack)
-    accounts = _accounts(settings, db, stack)
+    accounts = _accounts(settings, db, secret, stack)
     contexts = Contexts(db, webhooks.fetch, table=_context_table(settings.contexts), base=settings.base)
     await contexts.load(scene.now())
     identity = Identity(db)
@@ -150,7 +163,7 @@ async def _ground(settings: Settings, scene: Scene, stack: AsyncExitStack) -> _G
     broker = Broker(db)
     devices = Devices(db, broker, accounts, catalogue, hash_key)
     await devices.load()
-    return _Ground(db, webhooks, notices, accounts, contexts, identity, catalogue, broker, devices)
+    return _Ground(db, fellows, webhooks, notices, accounts, contexts, identity, catalogue, broker, devices)
 
 
 def _doors(settings: Settings, stack: AsyncExitStack) -> tuple[Webhooks, MqttNotices]:
@@ -162,12 +175,13 @@ def _doors(settings: Settings, stack: AsyncExitStack) -> tuple[Webhooks, MqttNot
     return webhooks, notices
 
 
-def _accounts(settings: Settings, db: Database, stack: AsyncExitStack) -> Accounts:
+def _accounts(settings: Settings, db: Database, given: str | None, stack: AsyncExitStack) -> Accounts:
     """The accounts, and the file by which whoever owns the data folder is an administrator while we run."""
-    secret = new_local_secret()
+    secret = given or new_local_secret()
     accounts = Accounts(db, access=settings.access, local_secret=secret)
     stack.push_async_callback(accounts.settle)
-    stack.callback(local.write(settings, secret).unlink, missing_ok=True)
+    if given is None:
+        stack.callback(local.write(settings, secret).unlink, missing_ok=True)
     return accounts
 
 
@@ -233,12 +247,26 @@ async def _followers(ground: _Ground, others: _Others, scene: Scene, wall: Clock
         db, broker, send, contexts.get, now, partial(rights, resource="registrations")
     )
     subscriptions.dead_letters.join(registered.dead_letters)
-    runner = Runner(db, now, [subscriptions, registered])
+    runner = Runner(db, now)
+    await runner.start()
+    stack.push_async_callback(runner.stop)
     transience = Transience(broker, now)
-    for part in (subscriptions, registered, runner, transience):
-        await part.start()
-    for part in (runner, registered, subscriptions, transience):
-        stack.push_async_callback(part.stop)
+
+    async def take_up() -> None:
+        await subscriptions.start()
+        await registered.start()
+        await runner.employ([subscriptions, registered])
+        await transience.start()
+
+    async def put_down() -> None:
+        await transience.stop()
+        await subscriptions.stop()
+        await registered.stop()
+        await runner.dismiss()
+        subscriptions.forget()
+        registered.forget()
+
+    await _duty(db, "consequences", take_up, put_down, stack)
     return _Followers(subscriptions, registered, runner)
 
 
@@ -246,8 +274,14 @@ async def _sealing(settings: Settings, db: Database, now: Clock, stack: AsyncExi
     """What moves the days that are over into the lake."""
     assert db.lake is not None
     sealing = Sealing(db, db.lake, now, settings.hot_days)
-    await sealing.start()
-    stack.push_async_callback(sealing.stop)
+    await _duty(db, "sealing", sealing.start, sealing.stop, stack)
+
+
+async def _duty(db: Database, name: str, take_up: Act, put_down: Act, stack: AsyncExitStack) -> None:
+    """What one process alone does of all that work on the store."""
+    duty = Duty(db, name, take_up, put_down)
+    await duty.start()
+    stack.push_async_callback(duty.stop)
 
 
 async def _rights(
@@ -261,46 +295,60 @@ async def _rights(
 # -- devices ----------------------------------------------------------------------------------------------------------
 
 
-async def _mqtt(
-    settings: Settings, devices: Devices, now: Clock, stack: AsyncExitStack
-) -> tuple[Consumer | None, dict[str, Counter[str]]]:
+class Intake:
     """The MQTT server unless a broker is named or it is off, and our consumer of it; devices are let in when it
     listens.
+
+    `counts`: name -> what the rooms of MQTT have counted since they were last started.
     """
-    if settings.mqtt == "off":
-        return None, {}
-    nats = await _bundled(settings, stack) if settings.mqtt == "embedded" else None
-    url, client = (nats.url, nats.client_id) if nats else (settings.mqtt, "shahar-intake")
 
-    async def receive(device: str, _topic: str, payload: bytes, at: Instant) -> None:
-        await devices.take(device, payload, at)
+    def __init__(self, settings: Settings, devices: Devices, now: Clock) -> None:
+        self._settings, self._devices, self._now = settings, devices, now
+        self._stack = AsyncExitStack()
+        self.consumer: Consumer | None = None
+        self.counts: dict[str, Counter[str]] = {}
 
-    consumer = Consumer(url, receive, now, client_id=client)
-    await consumer.start()
-    stack.push_async_callback(consumer.stop)
-    if nats is not None:
-        await consumer.subscribed()
-        await _admit(nats, devices)
-    return consumer, {"messages": consumer.counts} | ({"refused": nats.refusals} if nats else {})
+    async def start(self) -> None:
+        """Listen and consume."""
+        if self._settings.mqtt == "off":
+            return
+        nats = await self._bundled() if self._settings.mqtt == "embedded" else None
+        url, client = (nats.url, nats.client_id) if nats else (self._settings.mqtt, "shahar-intake")
+        self.consumer = Consumer(url, self._receive, self._now, client_id=client)
+        await self.consumer.start()
+        self._stack.push_async_callback(self.consumer.stop)
+        self.counts |= {"messages": self.consumer.counts} | ({"refused": nats.refusals} if nats else {})
+        if nats is not None:
+            await self.consumer.subscribed()
+            await self._admit(nats)
 
+    async def stop(self) -> None:
+        """Stop both."""
+        self._devices.admit = None
+        await self._stack.aclose()
+        self.consumer = None
+        self.counts.clear()
 
-async def _bundled(settings: Settings, stack: AsyncExitStack) -> NatsServer:
-    nats = NatsServer(
-        settings.data / "nats",
-        host=settings.mqtt_host,
-        port=settings.mqtt_port,
-        bounds=Bounds(sync_interval_s=settings.sync_interval),
-    )
-    await nats.start()
-    stack.push_async_callback(nats.stop)
-    return nats
+    async def _receive(self, device: str, _topic: str, payload: bytes, at: Instant) -> None:
+        await self._devices.take(device, payload, at)
 
+    async def _bundled(self) -> NatsServer:
+        settings = self._settings
+        nats = NatsServer(
+            settings.data / "nats",
+            host=settings.mqtt_host,
+            port=settings.mqtt_port,
+            bounds=Bounds(sync_interval_s=settings.sync_interval),
+        )
+        await nats.start()
+        self._stack.push_async_callback(nats.stop)
+        return nats
 
-async def _admit(nats: NatsServer, devices: Devices) -> None:
-    """Let the devices of the register in, now and after each change of it."""
+    async def _admit(self, nats: NatsServer) -> None:
+        """Let the devices of the register in, now and after each change of it."""
 
-    async def admit(logins: list[tuple[str, str]]) -> None:
-        await nats.admit(Login(name, key_hash) for name, key_hash in logins)
+        async def admit(logins: list[tuple[str, str]]) -> None:
+            await nats.admit(Login(name, key_hash) for name, key_hash in logins)
 
-    devices.admit = admit
-    await admit(devices.logins())
+        self._devices.admit = admit
+        await self._devices.welcome()

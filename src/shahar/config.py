@@ -26,6 +26,7 @@ TEST_PREFIX: Final = "SHAHAR_TEST_"
 FILE: Final = "shahar.toml"
 FILE_NAMED: Final = "SHAHAR_CONFIG"
 STORE: Final = "shahar.db"
+WORKERS_MAX: Final = 64
 
 
 def _setting(default: Any, text: str, choices: tuple[str, ...] = ()) -> Any:
@@ -38,6 +39,7 @@ class Settings:
 
     host: str = _setting("127.0.0.1", "address to listen on for HTTP")
     port: int = _setting(8080, "port to listen on for HTTP")
+    workers: int = _setting(1, "processes that serve together; several need a database that is shared")
     public_url: str = _setting("", "address under which programs reach us, such as https://city.example")
     tls_certificate: Path | None = _setting(None, "PEM file of the certificate and its chain: HTTP becomes HTTPS")
     tls_key: Path | None = _setting(None, "PEM file of its key")
@@ -77,6 +79,8 @@ class Settings:
                 raise Invalid(f"{name} is {getattr(self, name)}", field=name, rule="1 to 65535")
         if not 1 <= self.hot_days <= HOT_DAYS:
             raise Invalid(f"hot_days is {self.hot_days}", field="hot_days", rule=f"1 to {HOT_DAYS}")
+        if not 1 <= self.workers <= WORKERS_MAX:
+            raise Invalid(f"workers is {self.workers}", field="workers", rule=f"1 to {WORKERS_MAX}")
         if self.access == "open" and not is_loopback(self.host):
             raise Invalid(
                 "open access is for this machine alone", field="access", rule="host 127.0.0.1, ::1 or localhost"

@@ -19,10 +19,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final, TextIO, cast
 
-from shahar import __version__, bundle, config, keeping, keys
+from shahar import __version__, bundle, config, keeping, keys, workers
 from shahar.config import Settings
 from shahar.progress import bar
-from shahar.values.errors import ShaharError, Unavailable
+from shahar.values.errors import Invalid, ShaharError, Unavailable
 from shahar.values.instants import Instant
 
 DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -117,13 +117,22 @@ def _key(settings: Settings, given: argparse.Namespace) -> int:
 
 
 def _serve(settings: Settings, *, demo: bool) -> int:
+    if settings.workers > 1 and workers.WORKER not in os.environ:
+        if demo or not settings.database:
+            raise Invalid(
+                "several processes cannot work on one SQLite file, nor play one demo",
+                field="workers",
+                rule="1, or shahar serve with --database postgresql://...",
+            )
+        return workers.keep(settings, sys.argv[1:])
     gc.disable()  # what is imported stays: looking for garbage meanwhile takes a tenth of a start (see serving)
     import uvloop
 
     from shahar import scenes, serving
 
-    serving.prepare_folder(settings.data)
-    uvloop.run(serving.run(settings, scenes.demo(settings, wall) if demo else scenes.plain(wall), wall))
+    workers.prepare_folder(settings.data)
+    scene = scenes.demo(settings, wall) if demo else scenes.plain(wall)
+    uvloop.run(serving.run(settings, scene, wall, workers.place()))
     return 0
 
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,13 +24,13 @@ from shahar import __version__, assembly
 from shahar.config import Settings
 from shahar.scenes import Scene
 from shahar.store import shapes
-from shahar.values.errors import Unavailable
 from shahar.values.instants import Instant
 from shahar.web import accounts, dead_letters, devices, docs, forwarded, openapi, operations, resident
 from shahar.web.application import Application, Table, pages
 from shahar.web.connection import counting
 from shahar.web.exchange import Parts
 from shahar.web.rates import Rates
+from shahar.workers import Place, listen, tell
 
 if TYPE_CHECKING:
     from shahar.tls import Pair
@@ -54,21 +53,25 @@ SWEEP_S: Final = 3_600
 Clock = Callable[[], Instant]
 
 
-async def run(settings: Settings, scene: Scene, wall: Clock) -> None:
-    """Serve until told to stop. `settings.data` is there and can be written."""
+async def run(settings: Settings, scene: Scene, wall: Clock, place: Place | None = None) -> None:
+    """Serve until told to stop, alone or as one of several. `settings.data` is there and can be written."""
     _tend_memory()
     _allow_many_files()
     pair = _pair(settings)
-    listening = _listen(settings)
+    listening = place.listening if place else listen(settings)
     registry = CollectorRegistry()
-    async with assembly.house(settings, scene, wall, registry) as house:
+    async with assembly.house(settings, scene, wall, registry, place.secret if place else None) as house:
         parts = house.parts
         application = Application(parts, pages(TABLES, FOLDERS, registry, house.ready), registry, Rates())
         server = _server(settings, application, parts.picture.close, pair)
         async with AsyncExitStack() as play:
             if scene.play is not None:
                 await play.enter_async_context(scene.play(parts.devices))
-            await _greet(settings, parts, wall)
+            if place is None or place.number == 0:
+                await _greet(settings, parts, wall)
+            if place is not None:
+                server.alone = False
+                place.on_end(server.end)
             beside = [asyncio.create_task(_sweep(parts, wall))]
             if pair is not None:
                 beside.append(asyncio.create_task(pair.watch()))
@@ -84,6 +87,8 @@ class _Server(uvicorn.Server):
 
     ending: Callable[[], None]
     """Told when the end is asked for, so that streams end by themselves."""
+    alone = True
+    """Whether this process is the service; else its keeper is (workers.py)."""
     again: Callable[[], None]
     """Told at SIGUSR1: look at the certificate again."""
 
@@ -92,7 +97,7 @@ class _Server(uvicorn.Server):
         """Ask for the end at the first signal, whatever is under way; a second one changes nothing."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._end)
+            loop.add_signal_handler(number, self.end)
         loop.add_signal_handler(signal.SIGUSR1, lambda: self.again())
         try:
             yield
@@ -103,17 +108,18 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer, and tell whoever started us."""
         await super().startup(sockets)
-        _tell("READY=1")
+        if self.alone:
+            tell("READY=1")
 
-    def _end(self) -> None:
-        _tell("STOPPING=1")
+    def end(self) -> None:
+        """Ask for the end."""
+        if self.alone:
+            tell("STOPPING=1")
         self.ending()
         self.should_exit = True
 
 
-def _server(
-    settings: Settings, application: Application, ending: Callable[[], None], pair: Pair | None
-) -> uvicorn.Server:
+def _server(settings: Settings, application: Application, ending: Callable[[], None], pair: Pair | None) -> _Server:
     server = _Server(
         uvicorn.Config(
             application,
@@ -141,14 +147,6 @@ def _pair(settings: Settings) -> Pair | None:
     from shahar.tls import Pair  # a city behind a proxy does not wait for it
 
     return Pair(settings.tls_certificate, settings.tls_key)
-
-
-def _tell(what: str) -> None:
-    """Tell systemd how we stand when it has started us and asked for it (sd_notify(3)); nobody else listens."""
-    place = os.environ.get("NOTIFY_SOCKET", "")
-    if place:
-        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as speaking:
-            speaking.sendto(what.encode(), place.replace("@", "\0", 1) if place.startswith("@") else place)
 
 
 async def _sweep(parts: Parts, wall: Clock) -> None:
@@ -185,30 +183,3 @@ def _allow_many_files() -> None:
     """Raise the soft limit on open files to the hard one: each client, stream and delivery is a file."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def prepare_folder(folder: Path) -> None:
-    """Make the data folder when it is not there; Unavailable when it cannot be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.write_bytes(b"x" * 4096)
-        probe.unlink()
-    except OSError as problem:
-        raise Unavailable(f"the data folder {folder} cannot be written: {problem.strerror or problem}") from None
-
-
-def _listen(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((settings.host, settings.port))
-        listening.listen(2048)
-    except OSError as problem:
-        listening.close()
-        raise Unavailable(
-            f"cannot listen on {settings.host}:{settings.port}: {problem.strerror};"
-            " choose another with SHAHAR_PORT or --port"
-        ) from None
-    return listening

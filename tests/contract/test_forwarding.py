@@ -71,7 +71,7 @@ class City:
         self.subs = Subscriptions(
             self.db, Broker(self.db), self.out, contexts, lambda: self.at, forwarding=self.forwarding
         )
-        self.notified = Notified(self.db, federation, contexts, self.subs.lanes())
+        self.notified = Notified(self.db, federation, contexts, self.subs.lane)
         self.runner = Runner(self.db, lambda: self.at, [self.subs])
 
     async def __aenter__(self) -> City:
@@ -111,7 +111,7 @@ class City:
 
     def states(self) -> list[str]:
         """How it stands with those at sources."""
-        return [one["state"] for one in self.forwarding.page("", "", 100)]
+        return [one["state"] for one in self.forwarding.shown("", "", 100)]
 
     async def kept(self) -> int:
         """How many are kept."""
@@ -181,7 +181,7 @@ def test_one_whose_address_is_not_known_any_more_is_made_anew(tmp_path: Path) ->
         last = source.asked[-1].document
         assert last["id"] != first["id"]
         uri = last["notification"]["endpoint"]["uri"]
-        assert city.forwarding.known(*uri.split("/")[-2:]).remote == last["id"]
+        assert (await city.forwarding.known(*uri.split("/")[-2:])).remote == last["id"]
         await city.forwarding.stop()
 
     story(tmp_path, work)
@@ -218,7 +218,7 @@ def test_one_that_is_refused_is_shown_with_the_reason_and_without_the_secret(tmp
         await city.register()
         await city.subscribe()
         await until(lambda: city.states() == ["refused"])
-        [shown] = city.forwarding.page("", "", 10)
+        [shown] = await city.forwarding.page("", "", 10)
         assert shown["problem"].startswith("no such http://us.example/ngsi-ld/notifications/")
         [one] = city.forwarding._all.values()
         assert one.spoken not in str(shown)
@@ -287,7 +287,7 @@ def test_a_registration_that_goes_is_followed_with_what_it_said(tmp_path: Path) 
         source.asked.clear()
         source.answer = lambda _: None
         await again.start(city.subs.lanes())
-        await until(lambda: not again.page("", "", 10))
+        await until(lambda: not again.shown("", "", 10))
         await again.stop()
         last = source.asked[-1]
         assert last.operation == "deleteSubscription"
@@ -337,12 +337,12 @@ def test_a_notification_that_comes_twice_at_once_is_taken_once(tmp_path: Path) -
         await city.subscribe()
         await until(lambda: city.states() == ["made"])
         [one] = city.forwarding._all.values()
-        assert city.forwarding.known(one.id, one.spoken) is one
+        assert await city.forwarding.known(one.id, one.spoken) is one
         kept = await city.db.read(lambda tx: records.every(tx, forwarded_rows.KIND))
         assert one.spoken not in str(kept)
         for wrong in ("", one.spoken[:-1], one.spoken + "x", "\ud800"):
             with pytest.raises(NotFound):
-                city.forwarding.known(one.id, wrong)
+                await city.forwarding.known(one.id, wrong)
         await asyncio.gather(*(city.notified.take(one, notice(CAR), None, city.at) for _ in range(5)))
         await city.notified.take(one, notice(CAR, number=2), None, city.at)
         await until(lambda: len(city.out.got) == 2)

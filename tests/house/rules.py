@@ -188,7 +188,7 @@ FLOORS: Final[dict[str, frozenset[str]]] = {
 }
 # The top rooms put things together. Each may import every floor, and of the top rooms those that stand before it.
 TOP: Final = (
-    *"plugins config progress local tls scenes assembly serving".split(),
+    *"plugins config progress local workers tls scenes assembly serving".split(),
     *"keys bundle keeping main __main__".split(),
 )
 STRANGERS: Final = frozenset({"systems", "envelopes", "connectors", "ports"})  # whose rooms do not know each other

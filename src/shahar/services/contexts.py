@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -80,6 +80,23 @@ class Contexts:
         self._since = at
         for entry in await self.db.read(shelf.every):
             self._shelf.put(entry)
+
+    @property
+    def follows(self) -> Sequence[str]:
+        """The records that it holds in memory (services/fellows)."""
+        return (shelf.RECORDS,)
+
+    async def follow(self, changed: Sequence[tuple[str, str]]) -> None:
+        """Take in what these contexts are now."""
+        held = await self.db.read(lambda tx: shelf.some(tx, changed))
+        for tenant, key in changed:
+            old, new = self._shelf.find(tenant, key), held.get((tenant, key))
+            if old is not None and new is not None and (old.document, old.created) == (new.document, new.created):
+                continue
+            if old is not None:
+                self._forget(old)
+            if new is not None:
+                self._shelf.put(new)
 
     async def get(self, source: Source, at: Instant, tenant: str = "") -> Context:
         """The compiled context of what a request says under @context or Link. Raises Invalid, ContextUnavailable."""

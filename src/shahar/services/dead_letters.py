@@ -11,7 +11,6 @@ Does not: try by itself; send to an endpoint of a subscription that is gone, or 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any, Final
 
@@ -20,7 +19,7 @@ import orjson
 from shahar.model.access import Actor, Target, demand
 from shahar.services import accounts
 from shahar.services.deliveries import Deliveries, Letter
-from shahar.services.lanes import Key, Lane
+from shahar.services.lanes import FindLane, Key, Lane
 from shahar.store import records, tenants
 from shahar.store.db import Database, Tx
 from shahar.values.bounds import DEAD_LETTER_BYTES, DEAD_LETTERS
@@ -31,12 +30,12 @@ KIND: Final = "dead_letter"
 
 
 class DeadLetters:
-    """The letters of every tenant; `lanes` are those that are there now, by which they are sent again."""
+    """The letters of every tenant; `lane` gives the one by which a letter is sent again."""
 
-    def __init__(self, db: Database, out: Deliveries, lanes: Mapping[Key, Lane]) -> None:
+    def __init__(self, db: Database, out: Deliveries, lane: FindLane) -> None:
         self._db = db
         self._out = out
-        self._lanes = lanes
+        self._lane = lane
         self._others: list[DeadLetters] = []
 
     def join(self, other: DeadLetters) -> None:
@@ -53,10 +52,7 @@ class DeadLetters:
         """Send a letter again; it is gone when the endpoint took it. NotFound, Conflict, Refused, PeerFailed."""
         demand(by, Target("admin", "subscriptions", tenant))
         doc = await self._db.read(lambda tx: _get(tx, tenant, letter_id))
-        holder = next((one for one in (self, *self._others) if (tenant, doc["subscription"]) in one._lanes), self)
-        lane = holder._lanes.get((tenant, doc["subscription"]))
-        if lane is None:
-            raise Conflict("the subscription of the letter is gone", field="id")
+        holder, lane = await self._holder((tenant, doc["subscription"]))
         if doc["body"] is None:
             raise Conflict("the letter's body was not kept", field="id")
         if not all(lane.may_show(types) for types in doc["types"]):
@@ -64,6 +60,13 @@ class DeadLetters:
         await self._db.write(lambda tx: _audit(tx, tenant, letter_id, "dead_letter.sent", at, by))
         await holder._out.again(lane, doc["body"].encode())
         await self._db.write(lambda tx: _drop(tx, tenant, letter_id, at))
+
+    async def _holder(self, key: Key) -> tuple[DeadLetters, Lane]:
+        for one in (self, *self._others):
+            lane = await one._lane(key)
+            if lane is not None:
+                return one, lane
+        raise Conflict("the subscription of the letter is gone", field="id")
 
     async def drop(self, tenant: str, letter_id: str, at: Instant, *, by: Actor) -> None:
         """Drop a letter; NotFound."""

@@ -95,6 +95,27 @@ class Devices:
         last = await self.db.read(lambda tx: records.every(tx, BROKEN))
         self._broken = max((int(doc["number"]) for _, _, doc in last), default=-1) + 1
 
+    @property
+    def follows(self) -> Sequence[str]:
+        """The records that it holds in memory (services/fellows)."""
+        return (KIND,)
+
+    async def follow(self, changed: Sequence[tuple[str, str]]) -> None:
+        """Take in what these devices are now; whoever may sign in is told to the MQTT server."""
+
+        def work(tx: Tx) -> list[dict[str, Any]]:
+            found = [records.get(tx, KIND, tenants.number(tx, tenant), name) for tenant, name in changed]
+            return [doc for doc in found if doc is not None]
+
+        for doc in await self.db.read(work):
+            self._know(Device(**doc))
+        await self.welcome()
+
+    async def welcome(self) -> None:
+        """Tell the MQTT server who may sign in, where there is one here."""
+        if self.admit is not None:
+            await self.admit(self.logins())
+
     def _know(self, device: Device) -> None:
         self._devices[device.name] = device
         if device.identifier:
@@ -136,8 +157,7 @@ class Devices:
 
         await self.db.write(work)
         self._know(known)
-        if self.admit is not None:
-            await self.admit(self.logins())
+        await self.welcome()
         return key
 
     def _profile(self, name: str) -> Profile:

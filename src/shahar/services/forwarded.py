@@ -89,18 +89,24 @@ class Forwarding:
 
     # -- what callers ask for -----------------------------------------------------------------------------------
 
-    def known(self, forwarded_id: str, token: str) -> Forwarded:
+    async def known(self, forwarded_id: str, token: str) -> Forwarded:
         """The one that a notification is about, by what stands in its address; NotFound for everything else."""
         found = self._all.get(forwarded_id)
+        if found is None and self._db.shared:
+            found = await self._db.read(lambda tx: rows.find(tx, forwarded_id))
         if found is None or not found.knows(token) or found.wanted is None:
             raise NotFound("nobody waits for notifications here", field="path")
         return found
 
-    def page(self, tenant: str, after: str, limit: int) -> list[dict[str, Any]]:
+    async def page(self, tenant: str, after: str, limit: int) -> list[dict[str, Any]]:
         """How it stands with a tenant's, in the order of their ids, for an administrator."""
-        ids = sorted(one.id for one in self._all.values() if one.tenant == tenant and one.id > after)
-        clock = asyncio.get_running_loop().time()
-        return [_shown(self._all[one], clock) for one in ids[:limit]]
+        if not self._all and self._db.shared:
+            return _page(await self._db.read(rows.load), tenant, after, limit)
+        return self.shown(tenant, after, limit)
+
+    def shown(self, tenant: str, after: str, limit: int) -> list[dict[str, Any]]:
+        """The same of those that are kept up here, not by another process."""
+        return _page(self._all.values(), tenant, after, limit)
 
     def states(self) -> dict[str, int]:
         """How many are in which state."""
@@ -475,6 +481,12 @@ class Forwarding:
 
 def _without(text: str, secret: str) -> str:
     return text.replace(secret, "...") if secret else text
+
+
+def _page(every: Iterable[Forwarded], tenant: str, after: str, limit: int) -> list[dict[str, Any]]:
+    found = sorted((one for one in every if one.tenant == tenant and one.id > after), key=lambda one: one.id)
+    clock = asyncio.get_running_loop().time()
+    return [_shown(one, clock) for one in found[:limit]]
 
 
 def _shown(one: Forwarded, clock: float) -> dict[str, Any]:

@@ -108,6 +108,12 @@ def load(tx: Tx) -> list[Forwarded]:
     return [_read(names[number], key, record) for number, key, record in records.every(tx, KIND)]
 
 
+def find(tx: Tx, forwarded_id: str) -> Forwarded | None:
+    """The one of this id, whatever its tenant."""
+    found = records.find(tx, KIND, forwarded_id)
+    return None if found is None else _read(tenants.names(tx)[found[0]], forwarded_id, found[1])
+
+
 def save(tx: Tx, one: Forwarded, at: Instant) -> None:
     """Keep one as it is now."""
     number = tenants.make(tx, one.tenant, at)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -173,6 +173,10 @@ class Lane:
         if self.failures or self.sub.throttling_s:
             return 1
         return SLOW_WINDOW if self.slow else WINDOW
+
+
+FindLane = Callable[[Key], Awaitable[Lane | None]]
+"""Gives a subscription's lane, whichever process tells it."""
 
 
 def notification_id(lane: Lane, what: int | str) -> str:

@@ -19,10 +19,10 @@ from uuid import uuid4
 from shahar.model import subscription as model
 from shahar.model.access import HOUSE, Actor
 from shahar.model.context import Context
-from shahar.model.subscription import Record, Tally
+from shahar.model.subscription import Record, Subscription, Tally
 from shahar.services.deliveries import Contexts
 from shahar.services.lanes import Key, Lane
-from shahar.services.owners import Owner
+from shahar.services.owners import Owner, Owners
 from shahar.store import journal, records, tenants
 from shahar.store.db import Database, Tx
 from shahar.values.bounds import SUBSCRIPTIONS
@@ -133,6 +133,7 @@ class LedgerService(ABC):
 
     parse: Parse
     patched: Patched
+    _owners: Owners
     long: bool = False
     """Whether writing one may take more than a few milliseconds."""
 
@@ -149,6 +150,24 @@ class LedgerService(ABC):
     @abstractmethod
     def lanes(self) -> Mapping[Key, Lane]:
         """Those that are being told."""
+
+    def compiled(self, record: Record) -> Subscription:
+        """What a record says."""
+        return model.compiled(record)
+
+    async def lane(self, key: Key) -> Lane | None:
+        """One that is being told here or by another process, as it stands now; None when there is none."""
+        held = self.lanes().get(key)
+        if held is not None or not self._db.shared:
+            return held
+        kept = await self._db.read(lambda tx: self._ledger.some(tx, [key]))
+        if key not in kept:
+            return None
+        record = kept[key][0]
+        owner = owner_of(key[0], record)
+        lane = Lane(key[0], self.compiled(record), record["since"], record["since"], owner[0])
+        lane.reads = await self._owners.look(owner)
+        return lane
 
     @abstractmethod
     def drop(self, key: Key) -> None:
@@ -225,8 +244,10 @@ class LedgerService(ABC):
             self.drop(key)
 
     def wants(self) -> bool:
-        """Whether there is, or is about to be, a subscription."""
-        return bool(self.lanes() or self._forgotten) or self._creating > 0 or self._until > self._seen
+        """Whether there is, or is about to be, a subscription: another process may make one at any time."""
+        return (
+            self._db.shared or bool(self.lanes() or self._forgotten) or self._creating > 0 or self._until > self._seen
+        )
 
     def _tally(self, tenant: str, subscription_id: str, kept: Tally) -> Tally:
         lane = self.lanes().get((tenant, subscription_id))

@@ -34,7 +34,7 @@ from shahar.services.deliveries import Contexts
 from shahar.services.federation import Federation, Origin
 from shahar.services.federation.questions import QUERY, Gathered, Question, gather
 from shahar.services.forwarded_rows import Forwarded
-from shahar.services.lanes import Key, Lane
+from shahar.services.lanes import FindLane, Key, Lane
 from shahar.store import journal, tenants
 from shahar.store.db import Database, Tx
 from shahar.values.bounds import ID_CHARS, NOTIFIED_REMEMBERED
@@ -49,13 +49,13 @@ log = structlog.get_logger(__name__)
 
 
 class Notified:
-    """The service. `lanes`: the subscriptions that are being told."""
+    """The service. `lane` gives a subscription that is being told."""
 
-    def __init__(self, db: Database, federation: Federation, context: Contexts, lanes: Mapping[Key, Lane]) -> None:
+    def __init__(self, db: Database, federation: Federation, context: Contexts, lane: FindLane) -> None:
         self._db = db
         self._federation = federation
         self._context = context
-        self._lanes = lanes
+        self._lane = lane
         self._told: OrderedDict[tuple[str, str], asyncio.Task[None]] = OrderedDict()
         self._newest: OrderedDict[tuple[Key, str], tuple[str, bytes, Instant]] = OrderedDict()
         """Of a subscription and an entity: by whom it was told last, what, and when."""
@@ -94,7 +94,7 @@ class Notified:
         self, one: Forwarded, document: Any, bodies: Sequence[dict[str, Any]], link: Source, at: Instant
     ) -> None:
         registration = self._federation.registrations.one(one.tenant, one.source.id, at)
-        lane = self._lanes.get(one.key)
+        lane = await self._lane(one.key)
         if registration is None or lane is None:
             raise NotFound("nobody waits for notifications here", field="path")
         seen = await self._read(one, registration, document, bodies, link, at)

@@ -51,6 +51,10 @@ class Owners:
         for owner in set(owners) - self._known.keys():
             await self._look(owner)
 
+    async def look(self, owner: Owner) -> Reads:
+        """What an owner may read now, nobody being told when that changes."""
+        return (await self._rights(*owner))[0]
+
     async def review(self, entries: Iterable[Entry]) -> None:
         """Look up again whomever these entries of the journal tell of."""
         told = {f"{entry.kind.partition('.')[0]}:{entry.key}" for entry in entries if entry.kind in _KINDS}

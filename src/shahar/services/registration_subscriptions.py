@@ -31,7 +31,7 @@ import structlog
 from shahar.model.registration import Record
 from shahar.model.registration import interest as model
 from shahar.model.registration.interest import Shown
-from shahar.model.subscription import Seen
+from shahar.model.subscription import Seen, Subscription
 from shahar.services import dead_letters, registrations
 from shahar.services import registration_subscription_rows as rows
 from shahar.services.broker import Broker
@@ -76,10 +76,14 @@ class RegistrationSubscriptions(LedgerService):
         self._out = Tidings(send, context, broker.linked, now)
         self._periods = Periods(self._out, now, self._tell_all)
         self._owners = Owners(rights, self._judge_again)
-        self.dead_letters = DeadLetters(db, self._out, self._lanes)
+        self.dead_letters = DeadLetters(db, self._out, self.lane)
         self._dirty: set[Key] = set()
         self._unsaved: set[Key] = set()
         self._filling: asyncio.Task[None] | None = None
+
+    def compiled(self, record: Record) -> Subscription:
+        """What a record says."""
+        return model.compiled(record).subscription
 
     def lanes(self) -> Mapping[Key, Lane]:
         """Those that are being told."""
@@ -88,7 +92,7 @@ class RegistrationSubscriptions(LedgerService):
     # -- running ------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Take up every subscription where it was left."""
+        """Take up every subscription where it was left, here or by another process."""
         self._out.stopping = False
         place, kept = await self._db.read(lambda tx: rows.LEDGER.load(tx, self.name))
         self._seen = place
@@ -114,6 +118,11 @@ class RegistrationSubscriptions(LedgerService):
             self._filling = None
         for lane in self._lanes.values():
             lane.unset()
+
+    def forget(self) -> None:
+        """Let go of all, for another process to take up; after the runner has saved the places."""
+        for key in list(self._lanes):
+            self.drop(key)
 
     async def take(self, entries: Sequence[Entry]) -> None:
         """Put what the entries tell into the queues of those whom it concerns."""

@@ -173,6 +173,17 @@ class Registrations:
 
     # -- running ------------------------------------------------------------------------------------------------
 
+    follows = (KIND,)
+
+    async def follow(self, changed: Sequence[Key]) -> None:
+        """Take in what these registrations are now (services/fellows)."""
+        held = await self._db.read(lambda tx: _these(tx, changed))
+        for key in changed:
+            if key in held:
+                self._put(key[0], held[key], self._tally(*key))
+            else:
+                self._drop(key)
+
     async def start(self) -> None:
         """Take up every registration, and delete those that expire from now on."""
         for tenant, record, tally in await self._db.read(_load):
@@ -260,6 +271,11 @@ def _some(tx: Tx, tenant: str, ids: Iterable[str]) -> list[Record]:
     number = tenants.known(tx, tenant)
     found = [] if number is None else [records.get(tx, KIND, number, one) for one in ids]
     return [record for record in found if record is not None]
+
+
+def _these(tx: Tx, keys: Iterable[Key]) -> dict[Key, Record]:
+    found = {(tenant, name): records.get(tx, KIND, tenants.number(tx, tenant), name) for tenant, name in keys}
+    return {key: record for key, record in found.items() if record is not None}
 
 
 def _expired(record: Record, at: Instant) -> bool:

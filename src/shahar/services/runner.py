@@ -19,6 +19,8 @@ Promises
 A consumer whose work goes on after `take` has returned implements `Lagging` besides: `settle(seq)` says up to where it
 has truly finished, and what is to be written in the same transaction as the place.
 
+Where several processes share a store each has a runner, and one of them employs the consumers (services/duty).
+
 Does not: read a clock (`now` is given to it); know what an entry means.
 """
 
@@ -27,7 +29,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, runtime_checkable
 
@@ -147,6 +149,8 @@ class _Reader:
     stored: int = 0
     failures: int = 0
     woken: asyncio.Event = field(default_factory=asyncio.Event)
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
 
     lagging: Lagging | None = None
 
@@ -169,8 +173,10 @@ class Runner:
         self._now = now
         self._listeners: list[Listening] = []
         self._live = _reader(_Feed(self._listeners), kept=False)
-        self._readers = [*(_reader(consumer) for consumer in consumers), self._live]
-        self._tasks: list[asyncio.Task[None]] = []
+        self._readers = [self._live]
+        self._first = consumers
+        self._saving: asyncio.Task[None] | None = None
+        self._keeping = asyncio.Lock()
         self._ring: deque[Entry] = deque(maxlen=BATCH)
         self._reading = asyncio.Lock()
         self._stopping = asyncio.Event()
@@ -178,33 +184,61 @@ class Runner:
         self._listening = False
 
     async def start(self) -> None:
-        """Take up each consumer's place and begin."""
-        names = [reader.consumer.name for reader in self._readers if reader.kept]
-        if len(set(names)) != len(names):
-            raise ValueError("two consumers have the same name")
-        places, end = await self._db.write(lambda tx: _begin(tx, names))
-        for reader in self._readers:
-            reader.place = reader.stored = places.get(reader.consumer.name, end) if reader.kept else end
+        """Begin: for listeners, and for the consumers that were given at the making."""
         self._stopping.clear()
         if not self._listening:
             self._db.on_commit(self._wake)
             self._listening = True
-        self._tasks = [asyncio.create_task(self._run(reader)) for reader in self._readers]
-        self._tasks.append(asyncio.create_task(self._save_forever()))
+        self._readers = [self._live]
+        self._begin([self._live], {}, await self._db.read(journal.last_seq))
+        if self._first:
+            await self.employ(self._first)
+        self._saving = asyncio.create_task(self._save_forever())
 
-    async def stop(self) -> None:
-        """End within two seconds, places saved; a batch that is being taken is waited for a second."""
-        self._stopping.set()
-        self._wake()
-        for listener in list(self._listeners):
-            listener.close()
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=STOP_S)
+    async def employ(self, consumers: Sequence[Consumer]) -> None:
+        """Take up each consumer's place, and hand it what is behind it from now on."""
+        new = [_reader(consumer) for consumer in consumers]
+        names = [reader.consumer.name for reader in [*self._readers, *new] if reader.kept]
+        if len(set(names)) != len(names):
+            raise ValueError("two consumers have the same name")
+        places, end = await self._db.write(lambda tx: _begin(tx, names))
+        self._readers[:0] = new
+        self._begin(new, places, end)
+
+    def _begin(self, readers: Sequence[_Reader], places: Mapping[str, int], end: int) -> None:
+        for reader in readers:
+            reader.place = reader.stored = places.get(reader.consumer.name, end)
+            reader.leaving.clear()
+            reader.task = asyncio.create_task(self._run(reader))
+
+    async def dismiss(self) -> None:
+        """Hand the consumers nothing more; within two seconds, places saved."""
+        leaving = [reader for reader in self._readers if reader.kept]
+        await self._leave(leaving)
+        self._readers = [self._live]
+
+    async def _leave(self, readers: Sequence[_Reader]) -> None:
+        """End the reading for these; a batch that is being taken is waited for a second."""
+        for reader in readers:
+            reader.leaving.set()
+            reader.woken.set()
+        tasks = [reader.task for reader in readers if reader.task is not None]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=STOP_S)
             for task in late:
                 task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-            self._tasks = []
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._save_or_say()
+
+    async def stop(self) -> None:
+        """End within two seconds, places saved."""
+        self._stopping.set()
+        for listener in list(self._listeners):
+            listener.close()
+        await self._leave(self._readers)
+        if self._saving is not None:
+            await asyncio.gather(self._saving, return_exceptions=True)
+            self._saving = None
 
     def listen(self, most: int = LISTENER_MAX) -> Listening:
         """A stream of the entries that commit from now on (a few that did just before may come too)."""
@@ -230,7 +264,7 @@ class Runner:
     # -- reading ------------------------------------------------------------------------------------------------
 
     async def _run(self, reader: _Reader) -> None:
-        while not self._stopping.is_set():
+        while not reader.leaving.is_set():
             reader.woken.clear()
             if not reader.wants() or not await self._step(reader):
                 await reader.woken.wait()
@@ -258,7 +292,7 @@ class Runner:
         reader.failures += 1
         wait_s = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** min(reader.failures - 1, 16)) * random.uniform(0.5, 1.0)
         try:
-            await asyncio.wait_for(self._stopping.wait(), wait_s)
+            await asyncio.wait_for(reader.leaving.wait(), wait_s)
         except TimeoutError:
             return
 
@@ -290,7 +324,8 @@ class Runner:
 
     async def _save_or_say(self, *, prune: bool = False) -> None:
         try:
-            await self._save()
+            async with self._keeping:
+                await self._save()
             if prune:
                 await self._prune()
         except ShaharError as problem:

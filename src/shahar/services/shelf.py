@@ -11,7 +11,7 @@ Source: ETSI GS CIM 009 clauses 5.13.1, 5.13.3.5, 5.5.10.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 from uuid import NAMESPACE_URL, uuid5
@@ -114,6 +114,16 @@ def every(tx: Tx) -> list[Entry]:
     return [_entry(names[owner], key, record) for owner, key, record in records.every(tx, RECORDS)]
 
 
+def some(tx: Tx, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Entry]:
+    """Those of the contexts of these tenants and keys that are kept."""
+    found = {}
+    for tenant, key in keys:
+        record = records.get(tx, RECORDS, tenants.number(tx, tenant), key)
+        if record is not None:
+            found[tenant, key] = _entry(tenant, key, record)
+    return found
+
+
 def _entry(tenant: str, key: str, record: dict[str, Any]) -> Entry:
     kind = record.get("kind", "Cached")
     return Entry(tenant, key, kind, record["context"], record.get("createdAt", 0), record.get("expiresAt"))
@@ -130,7 +140,7 @@ def keep(tx: Tx, entry: Entry, at: Instant) -> bool:
     record = {"context": entry.document, "kind": entry.kind, "createdAt": entry.created}
     if entry.expires is not None:
         record["expiresAt"] = entry.expires
-    records.put(tx, RECORDS, owner, entry.key, record, at, journaled=entry.kind != "Cached")
+    records.put(tx, RECORDS, owner, entry.key, record, at)
     return True
 
 
@@ -140,4 +150,4 @@ def forget(tx: Tx, entry: Entry, at: Instant) -> None:
         owner = tenants.number(tx, entry.tenant)
     except NoTenant:
         return
-    records.drop(tx, RECORDS, owner, entry.key, at, journaled=entry.kind != "Cached")
+    records.drop(tx, RECORDS, owner, entry.key, at)

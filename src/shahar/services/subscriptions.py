@@ -99,7 +99,7 @@ class Subscriptions(LedgerService):
         self._out = Deliveries(send, context, broker.linked, now)
         self._periods = Periods(self._out, now, self._tell_all)
         self._owners = Owners(rights, self._judge_again)
-        self.dead_letters = DeadLetters(db, self._out, self._lanes)
+        self.dead_letters = DeadLetters(db, self._out, self.lane)
         self._evaluating = asyncio.Lock()
         self._busy: set[Lane] = set()
         self._catching: asyncio.Task[None] | None = None
@@ -119,7 +119,7 @@ class Subscriptions(LedgerService):
     # -- running ------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Take up every subscription where it was left."""
+        """Take up every subscription where it was left, here or by another process."""
         self._out.stopping = False
         place, kept = await self._db.read(lambda tx: rows.LEDGER.load(tx, self.name))
         self._seen = place
@@ -147,6 +147,12 @@ class Subscriptions(LedgerService):
             self._catching = None
         for lane in self._lanes.values():
             lane.unset()
+
+    def forget(self) -> None:
+        """Let go of all, for another process to take up; after the runner has saved the places."""
+        for key in list(self._lanes):
+            self._part(key)
+        self._busy.clear()
 
     def waiting(self) -> int:
         """Changes that wait in memory, over all subscriptions."""
@@ -411,10 +417,13 @@ class Subscriptions(LedgerService):
 
     def drop(self, key: Key) -> None:
         """Tell one nothing more; nothing when it is not being told."""
-        lane = self._lanes.pop(key, None)
-        self._index.drop(*key)
         if self._forwarding is not None:
             self._forwarding.look_at(key)
+        self._part(key)
+
+    def _part(self, key: Key) -> None:
+        lane = self._lanes.pop(key, None)
+        self._index.drop(*key)
         if lane is not None:
             lane.dropped = True
             self._out.clear(lane)

@@ -28,7 +28,7 @@ import queue
 import threading
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from time import monotonic
@@ -127,6 +127,8 @@ class Tx(ABC):
         """The sealed days, where there is a place for them."""
         self.until: float | None = None
         """When a question must have ended, by the monotonic clock."""
+        self.noted = 0
+        """The number of the last row of the journal that told of a record; the writer takes it away after each work."""
 
     @abstractmethod
     def rows(self, sql: str, bindings: Bindings = NONE, *, apart: bool = False) -> list[Row]:
@@ -205,6 +207,7 @@ class Job:
     long: bool = False
     ahead: Ahead | None = None
     pack: bytes = b""
+    noted: int = 0
     result: Any = None
     error: BaseException | None = None
 
@@ -251,6 +254,9 @@ class Writing(ABC):
 class Database(ABC):
     """The store's one door. `readers`: threads that answer queries."""
 
+    shared: ClassVar[bool] = False
+    """Whether other processes may work on the same store at the same time."""
+
     def __init__(self, readers: int = 2) -> None:
         self.readers = readers
         self.counters = Counters()
@@ -263,6 +269,10 @@ class Database(ABC):
         self._untold: list[Job] = []
         self.lake: Lake | None = None
         """Where sealed days lie (store/sealed)."""
+        self.others_know: Callable[[int], Awaitable[None]] | None = None
+        """Waits until the other processes that work on the store know of the records up to this row of the journal, so
+        that whoever is answered here meets no older state there (services/fellows).
+        """
 
     async def open(self) -> None:
         """Take hold of the store, bring its schema up to date, start the threads. Unavailable when it is another's."""
@@ -295,9 +305,7 @@ class Database(ABC):
         return self.counters.commits + self.counters.commits_elsewhere
 
     def on_commit(self, listener: Callable[[], None]) -> None:
-        """Call `listener` in the event loop after each commit, of another process too; it must not
-        wait.
-        """
+        """Call `listener` in the event loop after each commit, of another process too; it must not wait."""
         self._listeners.append(listener)
 
     async def write(
@@ -315,8 +323,12 @@ class Database(ABC):
             raise Unavailable("too many changes are waiting", rule=f"at most {QUEUE_MAX} changes wait")
         future: asyncio.Future[T] = self._loop.create_future()
         self._waiting += 1
-        self._jobs.put(Job(work, future, long, ahead, pack))
-        return await future
+        job = Job(work, future, long, ahead, pack)
+        self._jobs.put(job)
+        done = await future
+        if job.noted and self.others_know is not None:
+            await self.others_know(job.noted)
+        return done
 
     async def read(self, work: Callable[[Tx], T], *, timeout_s: float = READ_TIMEOUT_S) -> T:
         """Do `work` on a reader's snapshot; TooComplex when it does not end within `timeout_s` seconds."""
@@ -333,6 +345,14 @@ class Database(ABC):
             return work(tx)
 
         return timed
+
+    async def tell(self, _text: str) -> None:
+        """Say something, of a few hundred letters at most, to every process that works on the store, this one too."""
+        return
+
+    def on_told(self, _listener: Callable[[str], None]) -> None:
+        """Call `listener` in the event loop with what is said; it must not wait."""
+        return
 
     async def elect(self, _name: str, _lost: Callable[[], None]) -> bool:
         """Whether this process is, from now on, the one of this name among those that work on the store; `lost` is
@@ -429,6 +449,7 @@ class Database(ABC):
                     if tx.changes != before:
                         raise
                     job.error = problem
+                job.noted, tx.noted = tx.noted, 0
             tx.settle()
             self._tell()
             writing.commit()

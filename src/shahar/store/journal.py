@@ -59,6 +59,16 @@ def read(tx: Tx, after: int, limit: int) -> list[Entry]:
     return [Entry(seq, tenant, at, kind, key, orjson.loads(what)) for seq, tenant, at, kind, key, what in rows]
 
 
+def records_after(tx: Tx, after: int, limit: int) -> list[tuple[int, str, str, str]]:
+    """(number, tenant, kind, key) of up to `limit` rows of records behind number `after`, in order."""
+    rows = tx.rows(
+        "SELECT j.seq, t.name, j.kind, j.key FROM journal j JOIN tenant t ON t.pk = j.tenant"
+        " WHERE j.seq > :after AND (j.kind < 'entity.' OR j.kind >= 'entity/') ORDER BY j.seq LIMIT :limit",
+        {"after": after, "limit": limit},
+    )
+    return [(int(seq), tenant, kind, key) for seq, tenant, kind, key in rows]
+
+
 def place(tx: Tx, consumer: str) -> int | None:
     """The number of the last row that `consumer` has passed; None when it never read."""
     found = tx.row("SELECT seq FROM consumer WHERE name = :name", {"name": consumer})

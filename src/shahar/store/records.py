@@ -29,6 +29,12 @@ def get(tx: Tx, kind: str, tenant: int, key: str) -> Record | None:
     return orjson.loads(found[0]) if found else None
 
 
+def find(tx: Tx, kind: str, key: str) -> tuple[int, Record] | None:
+    """(tenant, record) of a key that no two tenants have; or None."""
+    found = tx.row("SELECT tenant, doc FROM record WHERE kind = :kind AND key = :key", {"kind": kind, "key": key})
+    return None if found is None else (int(found[0]), orjson.loads(found[1]))
+
+
 def put(
     tx: Tx, kind: str, tenant: int, key: str, doc: Record, at: Instant, *, journaled: bool = True, what: str = "{}"
 ) -> None:
@@ -41,7 +47,7 @@ def put(
         apart=True,
     )
     if journaled:
-        journal.append(tx, tenant, at, f"{kind}.put", key, what)
+        tx.noted = journal.append(tx, tenant, at, f"{kind}.put", key, what)
 
 
 def drop(tx: Tx, kind: str, tenant: int, key: str, at: Instant, *, journaled: bool = True, what: str = "{}") -> bool:
@@ -52,7 +58,7 @@ def drop(tx: Tx, kind: str, tenant: int, key: str, at: Instant, *, journaled: bo
         apart=True,
     )
     if gone and journaled:
-        journal.append(tx, tenant, at, f"{kind}.dropped", key, what)
+        tx.noted = journal.append(tx, tenant, at, f"{kind}.dropped", key, what)
     return bool(gone)
 
 

@@ -139,7 +139,7 @@ class Application:
     async def _who(self, scope: Scope) -> access.Actor:
         peer, at = session.peer_of(scope), self.parts.wall()
         if scope["path"].startswith(NOTIFIED_BELOW):
-            return self._source(scope["path"], peer, at)
+            return await self._source(scope["path"], peer, at)
         try:
             actor = await session.identify(scope, self.parts.accounts, at)
         except Unauthenticated:
@@ -148,11 +148,11 @@ class Application:
         self.rates.take(actor, peer, at)
         return actor
 
-    def _source(self, path: str, peer: str | None, at: int) -> access.Actor:
+    async def _source(self, path: str, peer: str | None, at: int) -> access.Actor:
         """Nobody, let in by an address that is known to one source alone; counted by that address."""
         try:
             one, _, token = path.removeprefix(NOTIFIED_BELOW).partition("/")
-            found = self.parts.forwarded(one, token)
+            found = await self.parts.forwarded(one, token)
         except NotFound:
             self.rates.take_attempt(peer, at)
             raise

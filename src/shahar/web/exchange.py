@@ -72,11 +72,11 @@ class Parts:
     notifications: Notified | None = None
     """What these sources tell."""
 
-    def forwarded(self, forwarded_id: str, token: str) -> Forwarded:
+    async def forwarded(self, forwarded_id: str, token: str) -> Forwarded:
         """The subscription at a source that an address of ours is for; NotFound."""
         if self.forwarding is None:
             raise NotFound("nobody waits for notifications here", field="path")
-        return self.forwarding.known(forwarded_id, token)
+        return await self.forwarding.known(forwarded_id, token)
 
     @property
     def notified(self) -> Notified:

@@ -19,7 +19,7 @@ from shahar.web.dead_letters import asked_page
 async def every(request: Request) -> Response:
     """GET /api/forwarded."""
     forwarding = request.scope["shahar.parts"].forwarding
-    shown = [] if forwarding is None else forwarding.page(*asked_page(request))
+    shown = [] if forwarding is None else await forwarding.page(*asked_page(request))
     return Response(orjson.dumps(shown), 200, {"cache-control": "no-store"}, "application/json")
 
 

@@ -128,6 +128,13 @@ class Accounts:
             raise Unauthenticated(UNKNOWN)
         return LOCAL
 
+    follows = ("person", "key", "audit")
+    """The records whose changes may end a credential that is remembered; what ends a session is audited."""
+
+    async def follow(self, _changed: Sequence[tuple[str, str]]) -> None:
+        """Look up every credential again (services/fellows)."""
+        self.memory.forget()
+
     async def settle(self) -> None:
         """Return when what goes on in the background is written; before the store is closed."""
         await self.memory.settle()

@@ -96,6 +96,11 @@ class Memory:
         task.add_done_callback(self._endings.discard)
         return await asyncio.shield(task)
 
+    def forget(self) -> None:
+        """Look up every credential again: some may have been ended elsewhere."""
+        self._generation += 1
+        self.known = {}
+
     async def settle(self) -> None:
         """Return when what goes on in the background is written."""
         if self._endings:

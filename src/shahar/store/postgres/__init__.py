@@ -139,6 +139,8 @@ class _Writing(Writing):
 class Postgres(Database):
     """A store in the database at `address` (postgresql://user@host/name)."""
 
+    shared = True
+
     def __init__(self, address: str, readers: int = 4) -> None:
         super().__init__(readers)
         self._address = address
@@ -149,12 +151,13 @@ class Postgres(Database):
         self._local = threading.local()
         self._lines: list[Line] = []
         self._lost: dict[str, Callable[[], None]] = {}
+        self._hearers: list[Callable[[str], None]] = []
 
     async def _start(self) -> Writing:
         schema = await self._prepare()
         self.turn = line.key(f"{schema}/turn")
         self.channel = f"shahar_{line.key(f'{schema}/heard') & 0xFFFF_FFFF:x}"
-        self.watch = Watch(self._address, schema, self.channel, self.process, self._heard, self._lose)
+        self.watch = Watch(self._address, schema, self.channel, self.process, self._heard, self._lose, self._said)
         self.watch.start()
         return _Writing(self, Line(self._address, **_WRITES))
 
@@ -254,6 +257,17 @@ class Postgres(Database):
     async def resign(self, name: str) -> None:
         self._lost.pop(name, None)
         await asyncio.wrap_future(self.watch.resign(name))
+
+    async def tell(self, text: str) -> None:
+        await asyncio.wrap_future(self.watch.say(text))
+
+    def on_told(self, listener: Callable[[str], None]) -> None:
+        self._hearers.append(listener)
+
+    def _said(self, text: str) -> None:
+        if self._loop is not None:
+            for listener in self._hearers:
+                self._loop.call_soon_threadsafe(listener, text)
 
     def _heard(self) -> None:
         if self._loop is not None:

@@ -38,8 +38,8 @@ def used(schema: str) -> int:
 
 
 class Watch:
-    """`heard` is called after each commit of another process, and `lost` with the names of what we were elected for;
-    both in the watch's thread.
+    """`heard` is called after each commit of another process, `lost` with the names of what we were elected for, `said`
+    with what a process says to all; each in the watch's thread.
     """
 
     def __init__(
@@ -50,12 +50,13 @@ class Watch:
         process: str,
         heard: Callable[[], None],
         lost: Callable[[set[str]], None],
+        said: Callable[[str], None],
     ) -> None:
         self._address = address
         self._used = used(schema)
         self._channel = channel
         self._process = process
-        self._heard, self._lost = heard, lost
+        self._heard, self._lost, self._said = heard, lost, said
         self._loop = uvloop.new_event_loop()
         self._stir = asyncio.Event()
         self._stopping = False
@@ -93,6 +94,18 @@ class Watch:
             since, self._fell_at = self._fell_at, None
         if since is not None:
             log.info("the store's server rose", server=line.shown(self._address), after_s=round(monotonic() - since, 1))
+
+    def say(self, text: str) -> Future[None]:
+        """Say something to every process, this one too. Lost."""
+        return asyncio.run_coroutine_threadsafe(self._say(text), self._loop)
+
+    async def _say(self, text: str) -> None:
+        if self._connection is None:
+            raise Lost("the store's server is away")
+        try:
+            await self._connection.execute("SELECT pg_notify($1, $2)", f"{self._channel}_said", text)
+        except line.FAILURES as problem:
+            raise Lost(f"the store's server is away: {problem}") from problem
 
     # -- elections ----------------------------------------------------------------------------------------------------
 
@@ -144,6 +157,7 @@ class Watch:
                     connection.terminate()
                     raise Lost("the database is being filled by shahar move or restore")
                 await connection.add_listener(self._channel, self._told)
+                await connection.add_listener(f"{self._channel}_said", self._hear)
                 connection.add_termination_listener(lambda _: self._stir.set())
             except (Lost, *line.FAILURES) as problem:
                 self.fell(problem)
@@ -179,6 +193,9 @@ class Watch:
         lost, self._elected = self._elected, set()
         if lost and not self._stopping:
             self._lost(lost)
+
+    def _hear(self, _connection: Any, _process: int, _channel: str, payload: Any) -> None:
+        self._said(str(payload))
 
     def _told(self, _connection: Any, _process: int, _channel: str, payload: Any) -> None:
         if payload != self._process:

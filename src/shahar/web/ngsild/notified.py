@@ -14,7 +14,7 @@ from shahar.web.ngsild.negotiate import body_of, linked_context
 async def receive(request: Request) -> Response:
     """Take one notification; the answer says that it is durable."""
     parts = request.parts
-    one = parts.forwarded(*request.args)
+    one = await parts.forwarded(*request.args)
     request.params.done()
     await parts.notified.take(one, body_of(request), linked_context(request), request.at)
     return Response(200)
