@@ -25,7 +25,7 @@ from shahar.config import Settings
 from shahar.scenes import Scene
 from shahar.store import shapes
 from shahar.values.instants import Instant
-from shahar.web import accounts, dead_letters, devices, docs, forwarded, openapi, operations, resident
+from shahar.web import accounts, dead_letters, devices, docs, forwarded, openapi, operations, resident, retention
 from shahar.web.application import Application, Table, pages
 from shahar.web.connection import counting
 from shahar.web.exchange import Parts
@@ -42,6 +42,7 @@ TABLES: Final[tuple[Table, ...]] = (
     devices.ROUTES,
     dead_letters.ROUTES,
     forwarded.ROUTES,
+    retention.ROUTES,
     operations.ROUTES,
     resident.ROUTES,
     docs.ROUTES,

@@ -6,10 +6,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import duckdb
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import given as for_all
@@ -234,3 +236,23 @@ async def test_figures_of_a_sealed_past_are_those_of_one_that_is_not(
 def _told(figure: Figure) -> tuple[Any, ...]:
     values = {name: round(value, 9) if isinstance(value, float) else value for name, value in figure.values.items()}
     return figure.attr, figure.dataset, figure.type, figure.start, figure.end, values
+
+
+async def test_a_stranger_reads_the_lake_as_the_page_says(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "history.md").read_text()
+    question = page.partition("```sql")[2].partition("```")[0]
+    month, attr = date.fromisoformat("2026-11-01"), "https://example.org/pm25"
+    start = (month.toordinal() - date(1970, 1, 1).toordinal()) * DAY
+    async with born(tmp_path) as twins:
+        for rounds in range(2):
+            readings = [instance("", start + half * HOUR // 2, rounds + half % 2) for half in range(4)]
+            doc = {"id": "urn:e:1", "type": ["urn:T"], "attrs": {attr: readings}}
+            await past.tell(twins.seals, "", Chronicle(doc), start + 20 * DAY, create=True)
+            await twins.sealing.look(start + 30 * DAY)
+        lake = twins.seals.db.lake
+        assert lake is not None
+        assert len(lake.names()) == 2, "the old file of the day is still there"
+        asked = question.replace("data/lake", str(lake.folder))
+        with duckdb.connect() as connection:
+            told = connection.execute(f"SELECT entity, epoch_us(hour), mean FROM ({asked.strip().removesuffix(';')})")
+            assert told.fetchall() == [("urn:e:1", start, 1.5), ("urn:e:1", start + HOUR, 1.5)]

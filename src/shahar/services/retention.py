@@ -12,9 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Final
 
+from shahar.model.access import Actor, Target, demand
 from shahar.model.temporal import parse_period
+from shahar.services import accounts
 from shahar.store import records, tenants
 from shahar.store.db import Database, Tx
 from shahar.store.lake import METHODS, Thinning
@@ -22,9 +25,11 @@ from shahar.values.bounds import RETENTION_DAYS, RETENTION_RULES
 from shahar.values.errors import Invalid, NotFound, TooMany
 from shahar.values.instants import Instant
 
+__all__ = ["METHODS", "PERIODS", "Rule", "drop", "due", "listed", "put", "read", "rules"]
+
 KIND: Final = "retention"
 ANY: Final = "*"
-_MEMBERS: Final = frozenset({"type", "keepDays", "thin"})
+MEMBERS: Final = frozenset({"type", "keepDays", "thin"})
 _THIN: Final = frozenset({"afterDays", "period", "method"})
 
 
@@ -46,21 +51,21 @@ class Rule:
         if self.keep_days is not None:
             found["keepDays"] = self.keep_days
         if self.after_days is not None:
-            period = next(name for name, every in _NAMED.items() if every == self.every)
+            period = next(name for name, every in PERIODS.items() if every == self.every)
             found["thin"] = {"afterDays": self.after_days, "period": period, "method": self.method}
         return found
 
 
-_NAMED: Final = {
+PERIODS: Final = {
     f"PT{minutes}M" if minutes % 60 else f"PT{minutes // 60}H" if minutes < 1_440 else "P1D": minutes * 60_000_000
     for minutes in (1, 2, 3, 5, 6, 10, 15, 20, 30, 60, 120, 180, 240, 360, 480, 720, 1_440)
 }
-"""Periods that a day is a whole number of."""
+"""Periods that a day is a whole number of, and how many microseconds they are."""
 
 
 def read(body: Any) -> Rule:
     """The rule that a document tells; Invalid."""
-    given = _members(body, _MEMBERS, "body")
+    given = _members(body, MEMBERS, "body")
     kind = given.get("type")
     if not isinstance(kind, str) or not kind or " " in kind:
         raise Invalid("a rule is about a type", field="type", rule=f"the IRI of a type, or {ANY}")
@@ -75,8 +80,8 @@ def read(body: Any) -> Rule:
         raise Invalid("nothing would be left to be thinned", field="keepDays", rule="more than thin.afterDays")
     period = thin.get("period")
     every = parse_period(period).micros if isinstance(period, str) else 0
-    if every not in _NAMED.values() or (isinstance(period, str) and parse_period(period).months):
-        raise Invalid("a day is no whole number of such periods", field="thin.period", rule=", ".join(_NAMED))
+    if every not in PERIODS.values() or (isinstance(period, str) and parse_period(period).months):
+        raise Invalid("a day is no whole number of such periods", field="thin.period", rule=", ".join(PERIODS))
     method = thin.get("method", METHODS[0])
     if method not in METHODS:
         raise Invalid(f"{method!r:.40} is no way to make one of several", field="thin.method", rule=", ".join(METHODS))
@@ -120,30 +125,43 @@ def rules(tx: Tx, tenant: int) -> list[Rule]:
 # -- for administrators -----------------------------------------------------------------------------------------------
 
 
-async def listed(db: Database, tenant: str) -> list[dict[str, Any]]:
-    """The rules of a tenant as documents, by type; NoTenant."""
-    return await db.read(lambda tx: [rule.shown() for rule in rules(tx, tenants.number(tx, tenant))])
+def id_of(kind: str) -> str:
+    """The id of the rule about a type."""
+    return sha256(kind.encode()).hexdigest()[:16]
 
 
-async def put(db: Database, tenant: str, rule: Rule, at: Instant) -> bool:
+async def listed(db: Database, tenant: str, *, by: Actor) -> list[dict[str, Any]]:
+    """The rules of a tenant as documents with their ids; NoTenant."""
+    demand(by, Target("admin", "temporal", tenant))
+    found = await db.read(lambda tx: rules(tx, tenants.number(tx, tenant)))
+    return [{"id": id_of(rule.type), **rule.shown()} for rule in sorted(found, key=lambda rule: rule.type)]
+
+
+async def put(db: Database, tenant: str, rule: Rule, at: Instant, *, by: Actor) -> bool:
     """Write a rule in the place of the one about the same type; whether there was none. TooMany."""
+    demand(by, Target("admin", "temporal", tenant))
 
     def work(tx: Tx) -> bool:
         number = tenants.make(tx, tenant, at)
-        new = records.get(tx, KIND, number, rule.type) is None
+        key = id_of(rule.type)
+        new = records.get(tx, KIND, number, key) is None
         if new and records.count(tx, KIND, number) >= RETENTION_RULES:
             raise TooMany("too many rules", field="type", rule=f"at most {RETENTION_RULES} rules of a tenant")
-        records.put(tx, KIND, number, rule.type, rule.shown(), at)
+        records.put(tx, KIND, number, key, rule.shown(), at)
+        accounts.note(tx, number, at, by, "retention.put", rule.type)
         return new
 
     return await db.write(work)
 
 
-async def drop(db: Database, tenant: str, kind: str, at: Instant) -> None:
-    """Take out the rule about a type; NotFound. What it has done stays done."""
+async def drop(db: Database, tenant: str, rule_id: str, at: Instant, *, by: Actor) -> None:
+    """Take out a rule; NotFound. What it has done stays done."""
+    demand(by, Target("admin", "temporal", tenant))
 
     def work(tx: Tx) -> None:
-        if not records.drop(tx, KIND, tenants.number(tx, tenant), kind, at):
-            raise NotFound(f"there is no rule about {kind:.80}", field="type")
+        number = tenants.number(tx, tenant)
+        if not records.drop(tx, KIND, number, rule_id, at):
+            raise NotFound(f"there is no rule {rule_id!r:.60}", field="id")
+        accounts.note(tx, number, at, by, "retention.dropped", rule_id)
 
     await db.write(work)

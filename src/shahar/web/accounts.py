@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
@@ -130,7 +131,7 @@ async def list_keys(request: Request) -> Response:
 
 async def make_key(request: Request) -> Response:
     """A new key from {label, role | scopes, tenant, types, days}; its text is in this answer and nowhere else."""
-    asked = await _asked(request, {"label", "role", "scopes", "tenant", "types", "days"})
+    asked = await asked_json(request, {"label", "role", "scopes", "tenant", "types", "days"})
     tenant = _text(asked, "tenant", DEFAULT_TENANT)
     days = asked.get("days", KEY_DAYS_DEFAULT)
     if not isinstance(days, int):
@@ -153,7 +154,7 @@ async def revoke_key(request: Request) -> Response:
 
 async def make_link(request: Request) -> Response:
     """A one-time link from {role, tenant, label, person}; `person`: the id of somebody who shall come in again."""
-    asked = await _asked(request, {"role", "tenant", "label", "person"})
+    asked = await asked_json(request, {"role", "tenant", "label", "person"})
     person = _text(asked, "person") if "person" in asked else None
     role, tenant, label = _text(asked, "role"), _text(asked, "tenant", DEFAULT_TENANT), _text(asked, "label")
     token = await _accounts(request).make_link(role, tenant, label, _at(request), by=_actor(request), person=person)
@@ -241,7 +242,8 @@ async def _form(request: Request) -> dict[str, str]:
         raise Malformed("the form cannot be read", field="body") from None
 
 
-async def _asked(request: Request, members: set[str]) -> dict[str, Any]:
+async def asked_json(request: Request, members: AbstractSet[str]) -> dict[str, Any]:
+    """The JSON object of a request, of these members alone; Malformed, Invalid, TooLarge, WrongMediaType."""
     try:
         document = orjson.loads(await _body(request, "application/json"))
     except orjson.JSONDecodeError as problem:

@@ -10,7 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from shahar.values.errors import Conflict, Exists, NotAcceptable, NotFound, NotSupported, ShaharError, Unavailable
+from shahar.values.errors import (
+    Conflict,
+    Exists,
+    NotAcceptable,
+    NotFound,
+    NotSupported,
+    ShaharError,
+    TooMany,
+    Unavailable,
+)
 
 JSON: Final = "application/json"
 LD_JSON: Final = "application/ld+json"
@@ -394,6 +403,20 @@ def _letters() -> list[Operation]:
     ]  # fmt: skip
 
 
+def _retention() -> list[Operation]:
+    path, tag = "/api/retention", "temporal"
+    rule = {"type": "*", "keepDays": 730, "thin": {"afterDays": 90, "period": "PT1H", "method": "mean"}}
+    return [
+        Operation("GET", path, "listRetention", "How long and how fine the past is kept", tag,
+                  {200: Answer("Retention", (JSON,))}, ("tenant",)),
+        Operation("POST", path, "putRetention", "Say it of a type, or of all others", tag,
+                  {201: Answer("Listing", (JSON,)), 200: Answer("Listing", (JSON,))}, ("tenant",),
+                  Body("RetentionRule", rule, (JSON,)), (TooMany,)),
+        Operation("DELETE", f"{path}/{{id}}", "dropRetention", "Say it no more; what was done stays done", tag, DONE,
+                  ("tenant",), fails=(NotFound,)),
+    ]  # fmt: skip
+
+
 def _watch() -> list[Operation]:
     tag, one = "operation", (JSON,)
     return [
@@ -428,5 +451,6 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *_devices(),
     *_accounts(),
     *_letters(),
+    *_retention(),
     *_watch(),
 )  # fmt: skip

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from shahar.values.bounds import ID_CHARS, NAME_CHARS
+from shahar.services.retention import METHODS, PERIODS
+from shahar.values.bounds import ID_CHARS, NAME_CHARS, RETENTION_DAYS
 
 Schema = dict[str, Any]
 
@@ -296,6 +297,20 @@ SCHEMAS: Final[dict[str, Schema]] = {
             againInSeconds=COUNT,
         )
     ),
+    "RetentionRule": record(
+        ("type",),
+        extra=False,
+        type=TEXT,
+        keepDays={"type": "integer", "minimum": 1, "maximum": RETENTION_DAYS},
+        thin=record(
+            ("afterDays", "period"),
+            extra=False,
+            afterDays={"type": "integer", "minimum": 1, "maximum": RETENTION_DAYS},
+            period={"enum": list(PERIODS)},
+            method={"enum": list(METHODS)},
+        ),
+    ),
+    "Retention": listed({"type": "object"}),
     "Notification": record(
         ("type", "data"),
         id=URI,
