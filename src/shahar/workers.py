@@ -35,8 +35,8 @@ WORKER: Final = "_SHAHAR_WORKER"
 """In the environment of a worker."""
 STOP_S: Final = 6.0
 AGAIN_S: Final = 0.2
-LONGEST_S: Final = 30.0
-STEADY_S: Final = 10.0
+LONGEST_S: Final = 5.0
+STEADY_S: Final = 5.0
 """How long a worker has to live for its next start not to wait."""
 
 log = structlog.get_logger("shahar")
