@@ -24,6 +24,7 @@ from shahar.values.instants import Instant
 
 if TYPE_CHECKING:
     from shahar.services.doctor import Certificate, Facts
+    from shahar.store.keep import Look
 
 COMMANDS: Final = {
     "backup": "copy a city, running or not, into one file",
@@ -65,7 +66,7 @@ def run(settings: Settings, given: argparse.Namespace, at: Instant) -> int:
 def _backup(settings: Settings, given: argparse.Namespace, at: Instant) -> int:
     from shahar.services import archive  # a start of the server does not wait for it
 
-    made = archive.write(settings.data, given.file, __version__, at, bar(sys.stderr))
+    made = archive.write(settings.data, given.file, __version__, at, bar(sys.stderr), database=settings.database)
     print(f"{given.file}: {made.bytes / 1e6:.1f} MB, {made.counts['entity']} entities, sha256 {made.sha256}")
     return 0
 
@@ -74,7 +75,8 @@ def _restore(settings: Settings, given: argparse.Namespace, at: Instant) -> int:
     from shahar.services import archive
 
     data = settings.data
-    told, aside = archive.restore(given.file, data, at, replace=given.replace, progress=bar(sys.stderr))
+    draw, database = bar(sys.stderr), settings.database
+    told, aside = archive.restore(given.file, data, at, replace=given.replace, progress=draw, database=database)
     kept = f"; what was there is kept as {aside}" if aside else ""
     print(f"{data} holds the city of {told.at}, {told.counts['entity']} entities{kept}")
     return 0
@@ -130,19 +132,12 @@ def _facts(settings: Settings, at: Instant, *, quick: bool) -> Facts:
     from shahar.store import keep, lake
 
     data, process = settings.data, local.running(settings.data)
-    path = data / keep.NAME
     disk = shutil.disk_usage(data if data.exists() else Path())
-    look, fault, problem = None, "", None
-    try:
-        look = keep.look(path)
-        if not quick:
-            draw = bar(sys.stderr)
-            problem = keep.check(path, lambda part: draw("reading", part))
-    except ShaharError as failure:
-        fault = failure.detail
+    look, fault, problem = _looked(settings, quick=quick)
     days = look.days if look is not None else ()
     seen = {file.name: lake.look(data / lake.LAKE, file, whole=not quick)[1] for file in days}
-    ready = _ready(process) if owned(path) else None
+    works = process is not None if settings.database else owned(data / keep.NAME)
+    ready = _ready(process) if works else None
     begun = (one for name in (archive.RESTORING, upgrade.TRYING) for one in data.glob(name + "*"))
     return doctor.Facts(
         at=at,
@@ -150,6 +145,7 @@ def _facts(settings: Settings, at: Instant, *, quick: bool) -> Facts:
         disk_bytes=disk.total,
         look=look,
         fault=fault,
+        database=bool(settings.database),
         problem=problem,
         torn=tuple(f"{name}: {why}" for name, why in seen.items() if why),
         ready=ready,
@@ -159,6 +155,20 @@ def _facts(settings: Settings, at: Instant, *, quick: bool) -> Facts:
         synchronised=_synchronised(),
         unbelieved=settings.public_url.startswith("https:") and not settings.tls_certificate and not settings.proxies,
     )
+
+
+def _looked(settings: Settings, *, quick: bool) -> tuple[Look | None, str, str | None]:
+    """What is found in the store, why it cannot be looked into, and the first fault that reading all of it finds."""
+    from shahar.store import ends, keep
+
+    try:
+        if settings.database:
+            return ends.looked(settings.database), "", None
+        path = settings.data / keep.NAME
+        look, draw = keep.look(path), bar(sys.stderr)
+        return look, "", None if quick else keep.check(path, lambda part: draw("reading", part))
+    except ShaharError as failure:
+        return None, failure.detail, None
 
 
 def _ready(process: local.Running | None) -> str:

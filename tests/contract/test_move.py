@@ -23,7 +23,7 @@ from shahar.store.migrate import STEPS
 from shahar.values.errors import Conflict, Invalid, Unavailable
 from tests import engines
 from tests.contract.test_upgrade import earlier
-from tests.running import MAIN, City, command, environment
+from tests.running import MAIN, City, command, environment, free_ports
 
 ROUNDS: Final = int(os.environ.get("SHAHAR_TEST_FAULT_ROUNDS", "3"))
 UPSERT: Final = "/ngsi-ld/v1/entityOperations/upsert"
@@ -133,6 +133,11 @@ def test_what_is_refused_is_one_sentence_and_changes_nothing(lived: Path, databa
     assert digest(lived) == before
 
 
+def free(database: str) -> dict[str, str]:
+    """The settings of a city on this database, at a port that nobody has."""
+    return {"SHAHAR_DATABASE": database, "SHAHAR_PORT": str(free_ports(1)[0])}
+
+
 def broken_off(source: Path, target: Path | str) -> None:
     """A move of which the first tables have come over."""
     taking = end(target if isinstance(target, str) else target.with_name(move.HALF))
@@ -164,7 +169,7 @@ def test_what_was_broken_off_goes_on_and_is_not_taken_for_whole_before(
     target: Path | str = database if engine == "postgres" else data / keep.NAME
     broken_off(lived / keep.NAME, target)
     if isinstance(target, str):
-        told = command("serve", "--mqtt", "off", "--data", str(data), cwd=tmp_path, more={"SHAHAR_DATABASE": target})
+        told = command("serve", "--mqtt", "off", "--data", str(data), cwd=tmp_path, more=free(target))
         assert (told.returncode, "is not whole" in told.stderr) == (1, True)
     else:
         assert not target.exists()

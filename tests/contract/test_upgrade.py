@@ -16,7 +16,7 @@ import pytest
 
 from shahar.store import keep
 from shahar.store.migrate import STEPS
-from tests.running import MAIN, City, command, environment
+from tests.running import MAIN, City, command, environment, free_ports
 
 ROUNDS: Final = int(os.environ.get("SHAHAR_TEST_FAULT_ROUNDS", "3"))
 EARLIER: Final = range(1, len(STEPS))
@@ -102,7 +102,8 @@ def test_a_store_of_a_later_program_is_refused_by_every_command_with_a_sentence(
     connection = apsw.Connection(str(data / keep.NAME))
     connection.execute(f"PRAGMA user_version={len(STEPS) + 1}")
     connection.close()
-    for words in (["upgrade"], ["upgrade", "--dry-run"], ["serve", "--mqtt", "off"], ["key"]):
+    served = ["serve", "--mqtt", "off", "--port", str(free_ports(1)[0])]
+    for words in (["upgrade"], ["upgrade", "--dry-run"], served, ["key"]):
         told = command(*words, "--data", "data", cwd=tmp_path)
         assert told.returncode == 1
         assert told.stderr.splitlines()[-1].startswith(f"shahar: the data are of schema {len(STEPS) + 1}")
@@ -140,7 +141,11 @@ def test_an_upgrade_that_is_killed_leaves_the_old_or_the_new(tmp_path: Path, wor
     for attempt in range(ROUNDS):
         data = earlier(tmp_path / str(attempt) / "data", 1, 20_000)
         process = subprocess.Popen(
-            [sys.executable, *MAIN, *words, "--data", str(data)], env=environment(), cwd=tmp_path, stdout=-3, stderr=-3
+            [sys.executable, *MAIN, *words, "--data", str(data)],
+            env=environment({"SHAHAR_PORT": str(free_ports(1)[0])}),
+            cwd=tmp_path,
+            stdout=-3,
+            stderr=-3,
         )
         lock = data / "shahar.lock"
         while not (lock.exists() and lock.read_text()) and process.poll() is None:

@@ -47,11 +47,12 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What was seen. `look`: None when the store could not be opened, `fault` says why. `problem`: the first fault that
-    reading all of it found, None when it was not read. `torn`: sealed days whose file is not what it was. `ready`: what
-    the running process answers on /ready, None when none runs; empty when it is ready. `failing_contexts`: addresses of
-    @contexts that it last could not fetch. `synchronised`: whether NTP keeps the machine's clock, None when it does not
-    tell. `unbelieved`: a proxy seems to stand before us, and what it says of clients is not believed.
+    """What was seen. `database`: a server keeps the store. `look`: None when it could not be looked into, `fault` says
+    why. `problem`: the first fault that reading all of it found, None when it was not read. `torn`: sealed days whose
+    file is not what it was. `ready`: what the running process answers on /ready, None when none runs; empty when it is
+    ready. `failing_contexts`: addresses of @contexts that it last could not fetch. `synchronised`: whether NTP keeps
+    the machine's clock, None when it does not tell. `unbelieved`: a proxy seems to stand before us, and what it says of
+    clients is not believed.
     """
 
     at: Instant
@@ -59,6 +60,7 @@ class Facts:
     disk_bytes: int
     look: Look | None
     fault: str = ""
+    database: bool = False
     problem: str | None = None
     torn: tuple[str, ...] = ()
     ready: str | None = None
@@ -87,7 +89,10 @@ def _process(facts: Facts) -> Iterator[Finding]:
 def _store(facts: Facts) -> Iterator[Finding]:
     look = facts.look
     if look is None:
-        yield Finding("fail", "store", facts.fault, "shahar restore FILE, from the newest backup")
+        advice = "shahar restore FILE, from the newest backup"
+        if facts.database:
+            advice = "look at the database server and its log; it is taken up again when it is back"
+        yield Finding("fail", "store", facts.fault, advice)
         return
     if look.schema > SCHEMA:
         said = f"schema {look.schema} is of a newer program; this one knows up to {SCHEMA}"
@@ -98,7 +103,9 @@ def _store(facts: Facts) -> Iterator[Finding]:
     else:
         told = ", ".join(f"{look.counts[name]} {word}" for name, word in _COUNTED)
         yield Finding("ok", "store", f"schema {look.schema}; {told}; {look.bytes / 1e6:.1f} MB")
-    if facts.problem is None:
+    if facts.database:
+        yield Finding("ok", "integrity", "the server looks after its own: pg_amcheck")
+    elif facts.problem is None:
         yield Finding("ok", "integrity", "not read; --quick was said")
     elif facts.problem:
         yield Finding("fail", "integrity", facts.problem, "stop it; shahar restore FILE --replace, from a sound backup")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from shahar.services.archive import Progress
+from shahar.services.parcel import Progress
 from shahar.store import keep, transfer
 from shahar.store.ends import end
 from shahar.store.transfer import End

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from shahar.services import archive
+from shahar.services.parcel import Progress
 from shahar.store import keep
 from shahar.values.errors import NotFound, Unavailable
 from shahar.values.instants import SECOND, Instant
@@ -49,7 +50,7 @@ def plan(data: Path) -> Plan:
     return Plan(keep.SCHEMA - len(steps), keep.SCHEMA, steps, path.stat().st_size)
 
 
-def rehearse(data: Path, progress: archive.Progress) -> float:
+def rehearse(data: Path, progress: Progress) -> float:
     """Try the steps on a copy, whether the city runs or not; the seconds that they took. Unavailable."""
     try:
         return _tried(data, progress)
@@ -57,7 +58,7 @@ def rehearse(data: Path, progress: archive.Progress) -> float:
         _clear(data / TRYING)
 
 
-def perform(data: Path, at: Instant, progress: archive.Progress) -> str:
+def perform(data: Path, at: Instant, progress: Progress) -> str:
     """Bring the city up to date; the name under which the old store is kept aside. Conflict, Unavailable."""
     with keep.owning(data):
         try:
@@ -67,7 +68,7 @@ def perform(data: Path, at: Instant, progress: archive.Progress) -> str:
             _clear(data / TRYING)
 
 
-def _tried(data: Path, progress: archive.Progress) -> float:
+def _tried(data: Path, progress: Progress) -> float:
     source, copy = data / keep.NAME, data / TRYING
     archive.need_room(data, plan(data).needed)
     _clear(copy)
@@ -89,7 +90,7 @@ def _tried(data: Path, progress: archive.Progress) -> float:
     return took_s
 
 
-def _of(progress: archive.Progress, what: str) -> Callable[[float], None]:
+def _of(progress: Progress, what: str) -> Callable[[float], None]:
     return lambda part: progress(what, part)
 
 

@@ -6,12 +6,14 @@ stands in a log beside it), so that it can be put in place at once (store/keep.s
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import apsw
 
 from shahar.store import keep
+from shahar.store.db import Tx
 from shahar.store.migrate import MOVING, migrate, pending
 from shahar.store.sqlite import LiteTx
 from shahar.store.transfer import End
@@ -25,6 +27,17 @@ def end(where: Path | str) -> End:
 
         return PostgresEnd(where)
     return FileEnd(where)
+
+
+def looked(address: str) -> keep.Look:
+    """What is found in the store of a database."""
+    from shahar.store.postgres.end import PostgresEnd
+
+    found = PostgresEnd(address)
+    try:
+        return found.look()
+    finally:
+        found.close()
 
 
 class FileEnd(End):
@@ -55,6 +68,14 @@ class FileEnd(End):
     def check(self) -> None:
         if pending(self._connection):
             raise Unavailable(f"{self.path} is of an earlier version", rule="shahar upgrade, first")
+
+    @contextmanager
+    def transaction(self) -> Iterator[Tx]:
+        try:
+            with super().transaction() as tx:
+                yield tx
+        except apsw.Error as problem:
+            raise Unavailable(f"{self.path} cannot be used: {problem}") from problem
 
     def is_begun(self) -> bool:
         return bool(self.tx.row("SELECT 1 FROM sqlite_schema WHERE name = :name", {"name": MOVING}))

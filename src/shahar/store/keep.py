@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, count
@@ -66,6 +66,14 @@ _CONTENT: Final[dict[str, str]] = {
 
 
 _DAYS: Final = "SELECT file, bytes, sha256 FROM sealed WHERE file <> '' ORDER BY tenant, day"
+
+
+_NEWEST: Final = "SELECT coalesce(max(at), 0) FROM journal"
+_DEAD: Final = "SELECT count(*) FROM record WHERE kind = 'dead_letter'"
+_LAGS: Final = (
+    "SELECT c.name, (SELECT count(*) FROM journal WHERE seq > c.seq),"
+    " coalesce((SELECT at FROM journal WHERE seq > c.seq ORDER BY seq LIMIT 1), 0) FROM consumer c ORDER BY 1"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,20 +138,44 @@ def look(path: Path) -> Look:
         schema = _number(connection, "PRAGMA user_version")
         if schema != SCHEMA:
             return Look(schema, _size(path), _size(_log(path)))
-        lags = connection.execute(
-            "SELECT c.name, (SELECT count(*) FROM journal WHERE seq > c.seq),"
-            " coalesce((SELECT at FROM journal WHERE seq > c.seq ORDER BY seq LIMIT 1), 0) FROM consumer c ORDER BY 1"
-        )
-        return Look(
-            schema,
-            _size(path),
-            _size(_log(path)),
-            _counts(connection),
-            _number(connection, "SELECT coalesce(max(at), 0) FROM journal"),
-            tuple(Lag(str(name), int(rows), int(since)) for name, rows, since in lags),
-            _number(connection, "SELECT count(*) FROM record WHERE kind = 'dead_letter'"),
-            tuple(File(*row) for row in connection.execute(_DAYS)),
-        )
+        return looked(lambda question: connection.execute(question).fetchall(), _size(path), _size(_log(path)))
+
+
+def looked(rows: Callable[[str], list[Any]], size: int, log_size: int = 0) -> Look:
+    """What is found in a store of our schema, of either engine, by asking it."""
+    (newest,), (dead,) = rows(_NEWEST)[0], rows(_DEAD)[0]
+    return Look(
+        SCHEMA,
+        size,
+        log_size,
+        {table: int(rows(f"SELECT count(*) FROM {table}")[0][0]) for table in _CONTENT},
+        int(newest),
+        tuple(Lag(str(name), int(behind), int(since)) for name, behind, since in rows(_LAGS)),
+        int(dead),
+        tuple(File(*row) for row in rows(_DAYS)),
+    )
+
+
+def days(path: Path) -> tuple[File, ...]:
+    """The files of sealed days that a store names, which lie in the lake beside it."""
+    with _reading(path) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'sealed'").fetchone():
+            return ()
+        return tuple(File(*row) for row in connection.execute(_DAYS))
+
+
+def rename_days(path: Path, names: Mapping[str, str]) -> None:
+    """Let a store that nobody has open name sealed days by other files."""
+    if not names:
+        return
+    connection = apsw.Connection(str(path))
+    try:
+        connection.execute("PRAGMA synchronous=FULL").fetchall()
+        with connection:
+            for old, new in names.items():
+                connection.execute("UPDATE sealed SET file = ? WHERE file = ?", (new, old))
+    finally:
+        connection.close(True)
 
 
 def check(path: Path, progress: Progress) -> str:

@@ -8,15 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic, sleep
+from typing import Final
 
+from shahar.store import keep
+from shahar.store.db import Tx
 from shahar.store.migrate import MOVING, STEPS, too_new
 from shahar.store.postgres import line
 from shahar.store.postgres.line import Line
 from shahar.store.postgres.schema import bring_up
 from shahar.store.postgres.tx import PgTx
 from shahar.store.postgres.watch import used
-from shahar.store.transfer import End
+from shahar.store.transfer import LEFT_OUT, End, tables
 from shahar.values.errors import Conflict, Unavailable
+
+HELD_S: Final = 4.0
+"""How long a process that was just killed may seem to work: until the server notices."""
 
 
 class PostgresEnd(End):
@@ -26,16 +33,19 @@ class PostgresEnd(End):
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self._line = Line(
-            address, idle_in_transaction_session_timeout="0", statement_timeout="0", lock_timeout="60s", jit="off"
-        )
+        waits = {"idle_in_transaction_session_timeout": "0", "statement_timeout": "0", "lock_timeout": "60s"}
+        self._line = Line(address, client_connection_check_interval="1s", **waits)
         self._line.connect()
         self.tx = PgTx(self._line)
 
     @contextmanager
     def holding(self) -> Iterator[None]:
         schema = str(self._line.fetch("SELECT current_schema()", {})[0][0])
-        if not self._line.fetch(f"SELECT pg_try_advisory_lock({used(schema)})", {})[0][0]:
+        until = monotonic() + HELD_S
+        while not self._line.fetch(f"SELECT pg_try_advisory_lock({used(schema)})", {})[0][0]:
+            if monotonic() < until:
+                sleep(0.2)
+                continue
             raise Conflict(f"a shahar process works in {line.shown(self.address)}: stop it first", field="database")
         try:
             yield
@@ -47,13 +57,35 @@ class PostgresEnd(End):
         if not self.is_begun():
             self._line.do(bring_up(self._line.connection))
 
+    @contextmanager
+    def transaction(self) -> Iterator[Tx]:
+        try:
+            with super().transaction() as tx:
+                yield tx
+        except line.FAILURES as problem:
+            raise line.translated(problem) from problem
+
+    def clear(self) -> None:
+        self._line.script("TRUNCATE " + ", ".join([*(table.name for table in tables()), *LEFT_OUT]))
+
+    def look(self) -> keep.Look:
+        """What is found in it; of another schema than ours only sizes."""
+        size = int(self._line.fetch("SELECT pg_database_size(current_database())", {})[0][0])
+        if (schema := self._schema()) != len(STEPS):
+            return keep.Look(schema, size, 0)
+        return keep.looked(lambda question: self._line.fetch(question, {}), size)
+
+    def _schema(self) -> int:
+        """How far its schema has come; 0 when there is none."""
+        if not self._line.fetch("SELECT to_regclass('schema_version') IS NOT NULL", {})[0][0]:
+            return 0
+        return int(self._line.fetch("SELECT coalesce(max(version), 0) FROM schema_version", {})[0][0])
+
     def is_begun(self) -> bool:
         return bool(self._line.fetch(f"SELECT to_regclass('{MOVING}') IS NOT NULL", {})[0][0])
 
     def check(self) -> None:
-        found = 0
-        if self._line.fetch("SELECT to_regclass('schema_version') IS NOT NULL", {})[0][0]:
-            found = int(self._line.fetch("SELECT coalesce(max(version), 0) FROM schema_version", {})[0][0])
+        found = self._schema()
         if found > len(STEPS):
             raise too_new(found)
         if not found or self.is_begun():
