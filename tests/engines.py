@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
+import sqlite3
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -75,6 +76,15 @@ def store_at(path: Path) -> Database:
     return connect(where(path))
 
 
+def rows(path: Path, question: str) -> list[tuple[Any, ...]]:
+    """What stands in the store that a test has at `path`, in use or not."""
+    place = where(path)
+    if isinstance(place, str):
+        return [tuple(row) for row in apart(_ask(place, question))]
+    with sqlite3.connect(place) as store:
+        return store.execute(question).fetchall()
+
+
 def use(name: str) -> None:
     """Let stores have this engine from now on, here and in what is started."""
     Engine.name = os.environ["SHAHAR_TEST_ENGINE"] = name
@@ -93,6 +103,14 @@ def apart(act: Coroutine[Any, Any, Any]) -> Any:
     """Wait for it, whether or not a loop runs here."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, act).result()
+
+
+async def _ask(address: str, question: str) -> list[Any]:
+    connection = await asyncpg.connect(address)
+    try:
+        return list(await connection.fetch(question))
+    finally:
+        await connection.close()
 
 
 async def _run(*statements: str) -> None:

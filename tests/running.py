@@ -77,13 +77,21 @@ def command(
     return subprocess.run(
         [sys.executable, *MAIN, *arguments],
         cwd=cwd,
-        env=environment(more),
+        env=environment(_database(arguments) | dict(more or {})),
         capture_output=True,
         text=True,
         timeout=timeout_s,
         check=False,
         stdin=subprocess.DEVNULL,
     )
+
+
+def _database(arguments: Sequence[str]) -> dict[str, str]:
+    """Where the store is for whom a data folder is named, on the engine of this test."""
+    if "--data" not in arguments:
+        return {}
+    place = engines.where(Path(arguments[arguments.index("--data") + 1]) / "shahar.db")
+    return {"SHAHAR_DATABASE": place} if isinstance(place, str) else {}
 
 
 def leave(client: Client) -> None:
@@ -152,9 +160,7 @@ class City:
         return [sys.executable, *self.launcher, self.verb, *placed, *mqtt, *self.options]
 
     def _database(self) -> dict[str, str]:
-        """Where its store is, on the engine of this test."""
-        place = engines.where(self.folder / "shahar.db")
-        return {"SHAHAR_DATABASE": place} if isinstance(place, str) else {}
+        return _database(self.arguments())
 
     def start(self, *, ready: bool = True) -> None:
         """Start it, and return when it is ready; AssertionError with its last words when it does not become so."""

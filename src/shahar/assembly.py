@@ -51,7 +51,7 @@ from shahar.services.runner import Runner
 from shahar.services.sealing import Sealing
 from shahar.services.subscriptions import Subscriptions
 from shahar.services.transience import Transience
-from shahar.store import keep
+from shahar.store import keep, lock
 from shahar.store.db import Database
 from shahar.store.engines import connect
 from shahar.store.lake import LAKE, Lake
@@ -147,6 +147,8 @@ async def _ground(settings: Settings, scene: Scene, secret: str | None, stack: A
     path = settings.data / keep.NAME
     if not settings.database and path.exists() and (steps := keep.missing(path)):
         structlog.get_logger("shahar").warning("the store is brought up to date", schema=keep.SCHEMA, steps=steps)
+    if settings.database and secret is None:
+        stack.enter_context(lock.owning(path))
     db = connect(settings.store)
     db.lake = Lake(settings.data / LAKE)
     await db.open()

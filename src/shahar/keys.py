@@ -33,7 +33,7 @@ def arguments(command: argparse.ArgumentParser) -> None:
 async def make(settings: Settings, wish: argparse.Namespace, at: Instant) -> str:
     """The key, or the link's address."""
     process = local.running(settings.data)
-    if process is not None and (settings.database or owned(settings.data / "shahar.db")):
+    if process is not None and owned(settings.data / "shahar.db"):
         try:
             return await asyncio.to_thread(_ask, process, wish)
         except Unavailable as problem:

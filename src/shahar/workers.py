@@ -27,8 +27,9 @@ from typing import Final
 import structlog
 
 from shahar import local
-from shahar.config import Settings
+from shahar.config import STORE, Settings
 from shahar.services.credentials import new_local_secret
+from shahar.store import lock
 from shahar.values.errors import Unavailable
 
 WORKER: Final = "_SHAHAR_WORKER"
@@ -66,8 +67,9 @@ def place() -> Place | None:
 def keep(settings: Settings, arguments: list[str]) -> int:
     """Keep the workers until told to stop; the exit status."""
     prepare_folder(settings.data)
-    listening = listen(settings)
-    return asyncio.run(_Keeper(settings, listening, arguments).keep())
+    with lock.owning(settings.data / STORE):
+        listening = listen(settings)
+        return asyncio.run(_Keeper(settings, listening, arguments).keep())
 
 
 class _Keeper:

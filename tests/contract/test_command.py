@@ -133,6 +133,7 @@ def test_a_wrong_settings_file_is_refused(typed: Typed, text: bytes, words: list
     check_one_sentence(typed("serve"), *words)
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import Any, Final, Self
 
 import pytest
 
+from tests import engines
 from tests.running import City, until
 
 pytestmark = pytest.mark.timeout(90)
@@ -495,8 +495,8 @@ def test_after_a_restart_what_a_source_has_lost_is_made_again_and_a_new_address_
         until(lambda: there(b)[0]["notification"]["endpoint"]["uri"].startswith(address), 10.0)
         tell(b, 1.0)
         until(lambda: endpoint.values() == [1.0], 10.0)
-        with sqlite3.connect(b.folder / "shahar.db") as store:  # nothing of A's stands there but the copy
-            assert store.execute("SELECT count(*) FROM record WHERE kind = 'subscription'").fetchone() == (1,)
+        kept = engines.rows(b.folder / "shahar.db", "SELECT count(*) FROM record WHERE kind = 'subscription'")
+        assert kept == [(1,)], "nothing of A's stands there but the copy"
 
 
 def test_without_an_address_for_sources_nothing_is_made_and_that_is_said_once(

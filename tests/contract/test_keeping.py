@@ -25,6 +25,7 @@ from shahar.store.keep import SCHEMA, Lag, Look
 from shahar.values.errors import Conflict, Invalid, NotFound
 from tests.running import MAIN, City, command, environment
 
+pytestmark = pytest.mark.sqlite
 AT: Final = 1_767_312_000_000_000
 ROUNDS: Final = int(os.environ.get("SHAHAR_TEST_FAULT_ROUNDS", "3"))
 UPSERT: Final = "/ngsi-ld/v1/entityOperations/upsert"

@@ -18,6 +18,7 @@ from shahar.store import keep
 from shahar.store.migrate import STEPS
 from tests.running import MAIN, City, command, environment, free_ports
 
+pytestmark = pytest.mark.sqlite
 ROUNDS: Final = int(os.environ.get("SHAHAR_TEST_FAULT_ROUNDS", "3"))
 EARLIER: Final = range(1, len(STEPS))
 IRI: Final = "https://uri.etsi.org/ngsi-ld/default-context/"

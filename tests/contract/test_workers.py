@@ -175,6 +175,7 @@ def test_workers_stop_in_good_order(tmp_path: Path) -> None:
     engines.forget()
 
 
+@pytest.mark.sqlite
 def test_several_workers_on_one_file_are_refused(tmp_path: Path) -> None:
     done = command("serve", "--workers", "2", "--data", str(tmp_path / "data"), cwd=tmp_path)
     assert done.returncode == 1

@@ -118,7 +118,7 @@ def _figures(
 
 def _type(tx: Tx, each: Source, series: tuple[int, int], part: Part | None) -> str:
     """The type of a series' attribute."""
-    statement = each.select(tx.dialect.text("doc", "type"), "attr = :a AND dataset = :d") + " LIMIT 1"
+    statement = each.select(tx.dialect.text("doc", "type"), "attr = :a AND dataset = :d") + " ORDER BY at, kind LIMIT 1"
     row = tx.row(statement, each.bindings | {"a": series[0], "d": series[1]})
     if row is not None:
         return str(row[0])

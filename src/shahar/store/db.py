@@ -51,7 +51,7 @@ QUEUE_MAX: Final = CHANGES_WAITING
 READ_TIMEOUT_S: Final = float(QUERY_S)
 TELL_WITHIN_S: Final = 0.02
 ROWS_PUT_OFF: Final = 8_192
-NUMBERED: Final = {"entity": "pk", "place_of": "pk", "journal": "seq"}
+NUMBERED: Final = {"entity": "pk", "place_of": "pk", "journal": "seq", "name": "pk", "tenant": "pk"}
 """Tables whose rows the writer numbers, and by which column."""
 
 
@@ -188,8 +188,8 @@ class Tx(ABC):
         return last + 1
 
     def numbers(self, last: Mapping[str, int]) -> None:
-        """Take note of the last numbers that were given."""
-        self._last = dict(last)
+        """Take note of the last numbers that are there; one that was given and is gone is not given again."""
+        self._last = {table: max(number, self._last.get(table, 0)) for table, number in last.items()}
 
     def distrust(self) -> None:
         """Forget everything that was remembered."""

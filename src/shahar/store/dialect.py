@@ -187,7 +187,7 @@ POSTGRES: Final = Dialect(
     + coalesce(substring(v from '^...(\d\d)')::numeric, 0) * 60
     + coalesce(substring(v from '^......(\d+\.?\d*)')::numeric, 0) + 0.0 END""",
     real=lambda x: x,
-    distinct="CASE c WHEN 0 THEN trim_scale(x)::text ELSE v END",
+    distinct="CASE WHEN c < 2 THEN trim_scale(x)::text ELSE '\"' || v END",
     ordered=lambda text: f'({text}) COLLATE "C"',
     attribute=lambda iri: f"shahar_value(doc, '{checked(iri)}')",
     given=_pg_given,

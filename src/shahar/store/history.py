@@ -74,9 +74,11 @@ class _Names(dict[str, int]):
     def __missing__(self, text: str) -> int:
         row = self._tx.row("SELECT pk FROM name WHERE text = :text", {"text": text}, apart=True)
         if row is None:
-            row = self._tx.row("INSERT INTO name(text) VALUES(:text) RETURNING pk", {"text": text}, apart=True)
-        assert row is not None
-        number = self[text] = int(row[0])
+            number = self._tx.next("name")
+            self._tx.run("INSERT INTO name(pk, text) VALUES(:pk, :text)", {"pk": number, "text": text}, apart=True)
+        else:
+            number = int(row[0])
+        self[text] = number
         return number
 
 

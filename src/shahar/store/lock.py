@@ -1,7 +1,8 @@
 """Whose a store is: one process owns it, held by a lock beside the file, which the kernel lets go with the process.
 
-For: store/db, which owns its file as long as it is open; store/keep, which keeps everybody out for a moment.
-Does not: lock anything within the file; say whose fault it is.
+For: store/sqlite, which owns its file as long as it is open; store/keep, which keeps everybody out for a moment; who
+serves a city that is kept elsewhere, for its folder.
+Does not: lock anything within the file.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import fcntl
 import os
 from pathlib import Path
 from typing import IO
+
+from shahar.values.errors import Unavailable
 
 
 def take(path: Path) -> IO[str] | None:
@@ -23,6 +26,14 @@ def take(path: Path) -> IO[str] | None:
     lock.write(str(os.getpid()))
     lock.flush()
     return lock
+
+
+def owning(path: Path) -> IO[str]:
+    """The same. Unavailable when another process owns it."""
+    held = take(path)
+    if held is None:
+        raise Unavailable(f"{path.parent} is in use by another shahar process")
+    return held
 
 
 def owned(path: Path) -> bool:

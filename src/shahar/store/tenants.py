@@ -39,7 +39,8 @@ def make(tx: Tx, name: str, at: Instant) -> int:
         return number(tx, name)
     except NoTenant:
         check_tenant(name)
-        tx.run("INSERT INTO tenant(name, made_at) VALUES(:name, :at)", {"name": name, "at": at})
+        given = {"pk": tx.next("tenant"), "name": name, "at": at}
+        tx.run("INSERT INTO tenant(pk, name, made_at) VALUES(:pk, :name, :at)", given)
         return number(tx, name)
 
 

@@ -100,7 +100,6 @@ class _Writing(Writing):
 
     def _committed(self, generation: int) -> bool:
         """What came of a COMMIT whose answer was lost. Lost (not to be done again) when it cannot be found out."""
-        self._db.watch.fell(Lost("the connection was lost during COMMIT"))
         until = monotonic() + OUTCOME_S
         pause = 0.05
         while monotonic() < until:
@@ -249,9 +248,10 @@ class Postgres(Database):
     # -- others -------------------------------------------------------------------------------------------------------
 
     async def elect(self, name: str, lost: Callable[[], None]) -> bool:
+        self._lost[name] = lost
         won = await asyncio.wrap_future(self.watch.elect(name))
-        if won:
-            self._lost[name] = lost
+        if not won:
+            self._lost.pop(name, None)
         return won
 
     async def resign(self, name: str) -> None:

@@ -90,6 +90,8 @@ def translated(problem: Exception) -> Exception:
     if state == "57014":
         rule = f"queries end within {READ_TIMEOUT_S:.0f} s"
         return TooComplex("the query did not end within its time", rule=rule)
+    if state in {"22021", "22P05"}:
+        return Invalid("a text holds the character NUL", rule="texts without U+0000")
     if state == "54000":
         return Invalid("a name is too long to be looked up", rule="2 700 bytes in UTF-8")
     if state.startswith(_PASSES):

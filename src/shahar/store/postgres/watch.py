@@ -15,6 +15,7 @@ import random
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
 
@@ -59,6 +60,7 @@ class Watch:
         self._heard, self._lost, self._said = heard, lost, said
         self._loop = uvloop.new_event_loop()
         self._stir = asyncio.Event()
+        self._turn = asyncio.Lock()
         self._stopping = False
         self._connection: asyncpg.Connection | None = None
         self._elected: set[str] = set()
@@ -100,12 +102,7 @@ class Watch:
         return asyncio.run_coroutine_threadsafe(self._say(text), self._loop)
 
     async def _say(self, text: str) -> None:
-        if self._connection is None:
-            raise Lost("the store's server is away")
-        try:
-            await self._connection.execute("SELECT pg_notify($1, $2)", f"{self._channel}_said", text)
-        except line.FAILURES as problem:
-            raise Lost(f"the store's server is away: {problem}") from problem
+        await self._ask("SELECT pg_notify($1, $2)", f"{self._channel}_said", text)
 
     # -- elections ----------------------------------------------------------------------------------------------------
 
@@ -120,24 +117,32 @@ class Watch:
     async def _elect(self, name: str) -> bool:
         if name in self._elected:
             return True
-        if self._connection is None or self._connection.is_closed():
-            return False
         try:
-            won = await self._connection.fetchval(f"SELECT pg_try_advisory_lock({self._key(name)})")
-        except line.FAILURES:
-            self._stir.set()
+            won = await self._ask(f"SELECT pg_try_advisory_lock({self._key(name)})")
+        except Lost:
             return False
         if won:
             self._elected.add(name)
         return bool(won)
 
     async def _resign(self, name: str) -> None:
-        if name in self._elected and self._connection is not None:
+        if name in self._elected:
             self._elected.discard(name)
+            with suppress(Lost):  # then it is free already
+                await self._ask(f"SELECT pg_advisory_unlock({self._key(name)})")
+
+    async def _ask(self, question: str, *given: str) -> Any:
+        """Ask on our connection, one question after the other. Lost."""
+        async with self._turn:
+            connection = self._connection
+            if connection is None:
+                raise Lost("the store's server is away")
             try:
-                await self._connection.execute(f"SELECT pg_advisory_unlock({self._key(name)})")
-            except line.FAILURES:
+                return await asyncio.wait_for(connection.fetchval(question, *given), PING_S)
+            except line.FAILURES as problem:
+                connection.terminate()  # what came of the question is not known, and the server forgets it now
                 self._stir.set()
+                raise Lost(f"the store's server is away: {problem}") from problem
 
     def _key(self, name: str) -> int:
         return line.key(f"{self._channel}/elected/{name}")
@@ -152,14 +157,8 @@ class Watch:
         pause = PAUSE_S[0]
         while not self._stopping:
             try:
-                connection = await line.connected(self._address)
-                if not await connection.fetchval(f"SELECT pg_try_advisory_lock_shared({self._used})"):
-                    connection.terminate()
-                    raise Lost("the database is being filled by shahar move or restore")
-                await connection.add_listener(self._channel, self._told)
-                await connection.add_listener(f"{self._channel}_said", self._hear)
-                connection.add_termination_listener(lambda _: self._stir.set())
-            except (Lost, *line.FAILURES) as problem:
+                connection = await self._connected()
+            except Exception as problem:  # fence: whatever it was, it is tried again
                 self.fell(problem)
                 await self._wait(pause * random.uniform(0.5, 1.5))
                 pause = min(pause * 2, PAUSE_S[1])
@@ -171,13 +170,27 @@ class Watch:
             await self._stay(connection)
             self._let_go(connection)
 
+    async def _connected(self) -> asyncpg.Connection:
+        """A connection that hears, and holds what shows that the store is in use."""
+        connection = await line.connected(self._address, application_name="shahar watch")
+        try:
+            if not await connection.fetchval(f"SELECT pg_try_advisory_lock_shared({self._used})"):
+                raise Lost("the database is being filled by shahar move or restore")
+            await connection.add_listener(self._channel, self._told)
+            await connection.add_listener(f"{self._channel}_said", self._hear)
+            connection.add_termination_listener(lambda _: self._stir.set())
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
     async def _stay(self, connection: asyncpg.Connection) -> None:
         """Return when the connection is gone, the server is said to be away, or we stop."""
         while not self._stopping and not self.down and not connection.is_closed():
             await self._wait(PING_S)
             try:
-                await asyncio.wait_for(connection.execute("SELECT 1"), PING_S)
-            except line.FAILURES:
+                await self._ask("SELECT 1")
+            except Lost:
                 return
 
     async def _wait(self, seconds: float) -> None:
