@@ -12,6 +12,7 @@ import asyncio
 import gc
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -125,6 +126,7 @@ def _serve(settings: Settings, *, demo: bool) -> int:
                 rule="1, or shahar serve with --database postgresql://...",
             )
         return workers.keep(settings, sys.argv[1:])
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until serving listens to it
     gc.disable()  # what is imported stays: looking for garbage meanwhile takes a tenth of a start (see serving)
     import uvloop
 

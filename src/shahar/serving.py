@@ -17,6 +17,7 @@ from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import structlog
 import uvicorn
 from prometheus_client import CollectorRegistry
 
@@ -24,7 +25,7 @@ from shahar import __version__, assembly
 from shahar.config import Settings
 from shahar.scenes import Scene
 from shahar.store import shapes
-from shahar.values.instants import Instant
+from shahar.values.instants import SECOND, Instant
 from shahar.web import accounts, dead_letters, devices, docs, forwarded, openapi, operations, resident, retention
 from shahar.web.application import Application, Table, pages
 from shahar.web.connection import counting
@@ -50,6 +51,11 @@ TABLES: Final[tuple[Table, ...]] = (
 )
 STOP_S: Final = 3
 SWEEP_S: Final = 3_600
+CLOCK_S: Final = 2.0
+STEP_S: Final = 30.0
+"""From how many seconds on a step of the clock is said: less is an honest clock that is being put right."""
+
+log = structlog.get_logger(__name__)
 
 Clock = Callable[[], Instant]
 
@@ -73,7 +79,7 @@ async def run(settings: Settings, scene: Scene, wall: Clock, place: Place | None
             if place is not None:
                 server.alone = False
                 place.on_end(server.end)
-            beside = [asyncio.create_task(_sweep(parts, wall))]
+            beside = [asyncio.create_task(_sweep(parts, wall)), asyncio.create_task(_watch_clock(wall))]
             if pair is not None:
                 beside.append(asyncio.create_task(pair.watch()))
             await server.serve(sockets=[listening])
@@ -155,6 +161,19 @@ async def _sweep(parts: Parts, wall: Clock) -> None:
         await asyncio.sleep(SWEEP_S)
         await parts.accounts.sweep(wall())
         await parts.broker.db.write(shapes.prune)
+
+
+async def _watch_clock(wall: Clock) -> None:
+    """Say it when the clock was set while we run: instants of arrival stand in another order than things came in."""
+    loop = asyncio.get_running_loop()
+    before, since = wall(), loop.time()
+    while True:
+        await asyncio.sleep(CLOCK_S)
+        now, at = wall(), loop.time()
+        step_s = (now - before) / SECOND - (at - since)
+        if abs(step_s) > STEP_S:
+            log.warning("the clock was set, or the machine slept", by_s=round(step_s))
+        before, since = now, at
 
 
 async def _greet(settings: Settings, parts: Parts, wall: Clock) -> None:

@@ -79,11 +79,13 @@ class _Keeper:
         self._arguments = arguments
         self._secret = new_local_secret()
         self._ending = asyncio.Event()
+        self._workers: dict[int, asyncio.subprocess.Process] = {}
 
     async def keep(self) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ending.set)
+        loop.add_signal_handler(signal.SIGUSR1, self._again)
         key = local.write(self._settings, self._secret)
         tell("READY=1")
         try:
@@ -92,6 +94,12 @@ class _Keeper:
             tell("STOPPING=1")
             key.unlink(missing_ok=True)
         return max(done)
+
+    def _again(self) -> None:
+        """Let every worker look at the certificate again."""
+        for process in self._workers.values():
+            if process.returncode is None:
+                process.send_signal(signal.SIGUSR1)
 
     async def _keep_one(self, number: int) -> int:
         """Start a worker again and again; its last status when it cannot be started at all."""
@@ -118,6 +126,7 @@ class _Keeper:
             env=os.environ | {WORKER: "1"},
             start_new_session=True,  # a signal from the terminal is for the keeper, who tells the workers
         )
+        self._workers[number] = process
         assert process.stdin is not None
         told = {"number": number, "listening": self._listening.fileno(), "secret": self._secret}
         process.stdin.write(json.dumps(told).encode() + b"\n")

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPSConnection
 from pathlib import Path
@@ -20,8 +21,10 @@ import pytest
 
 from shahar import tls
 from shahar.services.doctor import Certificate, Facts, findings
+from tests.contract.test_move import database
 from tests.running import Answer, City, command, until
 
+__all__ = ["database"]
 PAIRS: Final = Path(__file__).parents[1] / "certificates"
 
 
@@ -118,6 +121,21 @@ def test_a_renewed_pair_is_taken_up_and_a_broken_one_is_said_once_and_left(city:
         os.kill(city.pid, signal.SIGUSR1)
         assert city.shown() == "second"
     assert city.said().count("the new certificate cannot be used; the old one stays") == 1
+
+
+def test_a_renewed_pair_is_taken_up_by_every_worker(tmp_path: Path, database: str) -> None:
+    place(tmp_path, "first")
+    more = {"SHAHAR_DATABASE": database}
+    with SecureCity(tmp_path, [*options(tmp_path), "--workers", "2"], more=more) as city:
+        until(lambda: city.said().count("worker ended") == 0 and city.shown() == "first", 20)
+        time.sleep(2)  # both workers answer
+        place(tmp_path, "second")
+        os.kill(city.pid, signal.SIGUSR1)
+        until(lambda: all(city.shown() == "second" for _ in range(20)), 20)
+        told = command("doctor", "--quick", "--data", str(city.folder), cwd=city.home, more=more)
+        assert "it runs and is ready" in told.stdout, told.stdout
+        city.stop()
+        assert "worker ended" not in city.said()
 
 
 def broken(pem: Path, _key: Path) -> None:

@@ -23,6 +23,7 @@ from time import monotonic
 from typing import IO, Final, TypeVar
 
 import apsw
+import structlog
 
 from shahar.store import lock
 from shahar.store.db import NONE, READ_TIMEOUT_S, Bindings, Bulk, Database, Job, Row, Tx, Writing
@@ -32,6 +33,10 @@ from shahar.values.errors import OurFault, TooComplex, Unavailable
 
 T = TypeVar("T")
 
+log = structlog.get_logger(__name__)
+
+ROSE_S: Final = 2.0
+"""So long nothing was refused before it is said that the disk takes writes again: a nearly full one takes some."""
 CHECKPOINT_EVERY_S: Final = 1.0
 CHECKPOINT_PAGES: Final = 1_000
 WAL_RESTART_PAGES: Final = 65_536
@@ -104,6 +109,13 @@ class _Reader:
     tx: LiteTx
 
 
+class CannotWrite(Unavailable):
+    """The disk refuses: it is full, failing, or not to be written."""
+
+    told = True
+    """The store says in the log when its disk falls and rises: nobody else needs to."""
+
+
 class _Writing(Writing):
     """The writer's connection."""
 
@@ -120,6 +132,7 @@ class _Writing(Writing):
 
     def commit(self) -> None:
         self._connection.execute("COMMIT")
+        self._db.wrote()
 
     def undo(self) -> None:
         if self._connection.in_transaction:
@@ -148,6 +161,7 @@ class Sqlite(Database):
         self._local = threading.local()
         self._opened: list[apsw.Connection] = []
         self._lock: IO[str] | None = None
+        self._fell_at: float | None = None
 
     async def _start(self) -> Writing:
         self._lock = lock.take(self.path)
@@ -198,9 +212,20 @@ class Sqlite(Database):
         if isinstance(problem, apsw.InterruptError):
             rule = f"queries end within {READ_TIMEOUT_S:.0f} s"
             return TooComplex("the query did not end within its time", rule=rule)
-        if isinstance(problem, (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.CantOpenError, apsw.ReadOnlyError)):
+        if isinstance(problem, (apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError)):
+            if self._fell_at is None:
+                log.error("the store cannot write", file=str(self.path), problem=str(problem))
+            self._fell_at = monotonic()
+            return CannotWrite(f"the store cannot write now: {problem}")
+        if isinstance(problem, apsw.BusyError):
             return Unavailable(f"the store cannot write now: {problem}")
         return OurFault(f"the store failed: {problem}")
+
+    def wrote(self) -> None:
+        """Something was committed; said once when it is the first for a while after the disk refused."""
+        if self._fell_at is not None and monotonic() - self._fell_at > ROSE_S:
+            self._fell_at = None
+            log.info("the store writes again", file=str(self.path))
 
     # -- readers ------------------------------------------------------------------------------------------------------
 
