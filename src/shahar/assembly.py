@@ -116,7 +116,7 @@ async def house(
             devices=ground.devices,
             runner=followers.runner,
             picture=Picture(city, ground.catalogue, ground.broker, followers.runner, scene.pace),
-            batches=Batches(beside),
+            batches=Batches(beside, packs=ground.db.packs),
             federation=others.federation,
             entity_maps=others.entity_maps,
             forwarding=others.forwarding,

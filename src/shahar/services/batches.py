@@ -37,9 +37,10 @@ class Beside(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Batches:
-    """Who reads batches: a process beside ours, where there is one."""
+    """Who reads batches: a process beside ours, where there is one. `packs`: the store takes in packs."""
 
     beside: Beside | None = None
+    packs: bool = True
 
     async def read(
         self, kind: Kind, body: bytes, context: Context, at: Instant, *, packed: bool = False
@@ -50,7 +51,9 @@ class Batches:
         if self.beside is None or len(body) < WORTH_BYTES:
             return None
         try:
-            return await self.beside.ask(bulk.question(kind, body, context, at, packed=packed), bulk.wishes)
+            return await self.beside.ask(
+                bulk.question(kind, body, context, at, packed=packed and self.packs), bulk.wishes
+            )
         except ShaharError:
             return None
 

@@ -93,6 +93,8 @@ class Broker:
 
     async def take(self, tenant: str, pack: Pack, *, update: bool = False) -> list[Outcome]:
         """Do the wishes of a pack; what came of each."""
+        if not self.db.packs:
+            return await self.apply(tenant, packing.unpacked(pack), pack.at, update=update)
         return await self.db.write(lambda tx: _take(tx, tenant, pack, update), long=True, pack=pack.image)
 
     async def change(self, tenant: str, wish: Change, at: Instant) -> Applied:

@@ -108,8 +108,6 @@ class Tx(ABC):
     """
 
     dialect: ClassVar[Dialect]
-    packs: ClassVar[bool] = False
-    """Whether a small database can be opened beside the store's own (store/packs)."""
 
     def __init__(self) -> None:
         self._put_off: dict[Bulk, list[Row]] = {}
@@ -256,6 +254,8 @@ class Database(ABC):
 
     shared: ClassVar[bool] = False
     """Whether other processes may work on the same store at the same time."""
+    packs: ClassVar[bool] = False
+    """Whether a small database can be opened beside the store's own (store/packs)."""
 
     def __init__(self, readers: int = 2) -> None:
         self.readers = readers

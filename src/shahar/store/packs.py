@@ -51,7 +51,7 @@ _TAKEN: Final = (_ENTITIES, _ENTITY_TYPES, _HISTORY, _JOURNAL)
 
 def take(tx: Tx, tenant: int, given: Pack, *, replace: bool) -> list[bool] | None:
     """Write the entities of a pack; of each whether it is new. `replace`: one that is there may be replaced unread."""
-    held = entities.remembered(tx, tenant, given.ids) if tx.packs else None
+    held = entities.remembered(tx, tenant, given.ids)
     if held is None or not _fits(given, held, replace):
         return None
     places = _places(tx, given, held)

@@ -60,7 +60,6 @@ class LiteTx(Tx):
     """A transaction of SQLite."""
 
     dialect = SQLITE
-    packs = True
 
     def __init__(self, connection: apsw.Connection) -> None:
         super().__init__()
@@ -152,6 +151,8 @@ class _Writing(Writing):
 
 class Sqlite(Database):
     """A store in the file at `path`; its folder exists."""
+
+    packs = True
 
     def __init__(self, path: Path, readers: int = 2) -> None:
         super().__init__(readers)
