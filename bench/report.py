@@ -209,6 +209,25 @@ def _notices(result: dict[str, Any]) -> str:
     return f"{rows(head, body)}\n\n{told}\n{_foot(result)}"
 
 
+def _history(result: dict[str, Any]) -> str:
+    lines = (
+        ("one series, one day, ms", "series_day_ms"),
+        ("one series, a year by day (mean, least, greatest), ms", "series_year_by_day_ms"),
+        ("a month by hour over 1 000 series together, s", "month_by_hour_s"),
+        ("a month by hour of each of 1 000 series, s", "month_by_series_and_hour_s"),
+        ("the same, handed out as 720 000 rows of Python, s", "handed_out_as_rows_s"),
+    )
+    asked = rows(("question", "median"), [(name, number(float(result[key]))) for name, key in lines])
+    head = ("real series", "samples", "bytes each, told live", "told at once")
+    sizes = [
+        (name, number(one["samples"]), number(one["live"]), number(one["at_once"]))
+        for name, one in result["real"].items()
+    ]
+    told = f"{number(result['samples'])} synthetic samples, made straight as files"
+    told += f" ({number(result['bytes_a_sample'])} bytes each)."
+    return f"{asked}\n\n{told}\n\n{rows(head, sizes)}\n{_foot(result)}"
+
+
 TABLES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "updates": _updates,
     "slow_disk": _updates,
@@ -217,4 +236,5 @@ TABLES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "questions": _questions,
     "start": _start,
     "notices": _notices,
+    "history": _history,
 }

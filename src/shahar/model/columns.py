@@ -87,6 +87,12 @@ def text_of(given: Columns, at: Instant) -> str:
     return _dumped(unfold(given, at))
 
 
+def type_of(document: str) -> str:
+    """The type of the attribute whose instance has this document."""
+    one: Any = orjson.loads(document)
+    return str((orjson.loads(one) if isinstance(one, str) else one)["type"])
+
+
 def _held(sort: int, value: Any, number: Any, text: str | None) -> bool:
     """Whether the columns give back this value of an instance exactly."""
     if sort == NUMBER:

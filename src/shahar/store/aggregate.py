@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final
 
 import orjson
 
-from shahar.model.columns import CLASSES
+from shahar.model.columns import CLASSES, type_of
 from shahar.model.evolution import PLURAL, Figure
 from shahar.model.figures import ARRAY, TIME, time_of_day, valued
 from shahar.model.temporal import Aggregation, Period, check_periods, edges
@@ -55,17 +55,21 @@ def _kind(dialect: Dialect) -> str:
 
 def figures(tx: Tx, found: Sources, wanted: Aggregation, most: int = TEMPORAL_PERIODS) -> list[list[Figure]]:
     """The figures of each entity's series, by series and in the order of time; TooMany beyond `most` of all."""
-    part = found.sealed
-    extent = part.extent() if part is not None else {}
+    part, span = found.sealed, found.span
     slots: dict[int, _Slots] = {}
-    for each in found.each:
-        first, last = _extent(tx, each, extent.get(each.pk))
-        if first is not None and last is not None:
-            slots[each.pk] = _slots(tx.dialect, each, wanted.period, first, last)
-    kept = _sealed_figures(part, {pk: slots[pk] for pk in extent}, wanted.methods, most) if part is not None else {}
+    if span.start is not None and not wanted.period.months and (span.end is not None or not wanted.period.whole):
+        for each in found.each:
+            slots[each.pk] = _slots(tx.dialect, each, wanted.period, span.start, span.start)
+    else:
+        extent = part.extent() if part is not None else {}
+        for each in found.each:
+            first, last = _extent(tx, each, extent.get(each.pk))
+            if first is not None and last is not None:
+                slots[each.pk] = _slots(tx.dialect, each, wanted.period, first, last)
+    kept = _sealed_figures(part, slots, wanted.methods, most) if part is not None else _Kept()
     listed = []
     for each in found.each:
-        ours = _figures(tx, each, slots.get(each.pk), wanted.methods, part, kept.get(each.pk, {}), most)
+        ours = _figures(tx, each, slots.get(each.pk), wanted.methods, part, kept, most)
         most -= len(ours)
         listed.append(ours)
     return listed
@@ -84,12 +88,13 @@ def _figures(
     slots: _Slots | None,
     methods: tuple[str, ...],
     part: Part | None,
-    kept: dict[_Slot, _Heap],
+    sealed: _Kept,
     most: int,
 ) -> list[Figure]:
-    """The figures of one entity: of its rows here, and of the `kept` that the lake has reckoned."""
+    """The figures of one entity: of its rows here, and of what the lake has reckoned."""
     if slots is None:
         return []
+    kept = sealed.heaps.get(each.pk, {})
     heaps = dict(kept)
     both: list[_Slot] = []
     for attr, dataset, slot, *rest in tx.iterate(
@@ -107,7 +112,7 @@ def _figures(
     found = []
     for attr, dataset, slot in sorted(heaps):
         if (attr, dataset) not in types:
-            types[attr, dataset] = _type(tx, each, (attr, dataset), part)
+            types[attr, dataset] = sealed.types.get((each.pk, attr, dataset)) or _type(tx, each, (attr, dataset))
         start, end = slots.borders(slot)
         kind = types[attr, dataset]
         iri, dataset_id = history.text(tx, attr), history.text(tx, dataset) if dataset else ""
@@ -116,18 +121,11 @@ def _figures(
     return found
 
 
-def _type(tx: Tx, each: Source, series: tuple[int, int], part: Part | None) -> str:
+def _type(tx: Tx, each: Source, series: tuple[int, int]) -> str:
     """The type of a series' attribute."""
     statement = each.select(tx.dialect.text("doc", "type"), "attr = :a AND dataset = :d") + " ORDER BY at, kind LIMIT 1"
     row = tx.row(statement, each.bindings | {"a": series[0], "d": series[1]})
-    if row is not None:
-        return str(row[0])
-    if part is None:
-        return "Property"
-    test = "p.attribute = $a AND coalesce(p.dataset, '') = $d"
-    dataset = history.text(tx, series[1]) if series[1] else ""
-    rows = part.of(each.pk).read(1, test, a=history.text(tx, series[0]), d=dataset)
-    return str(rows[0][-1]["type"]) if rows else "Property"
+    return str(row[0]) if row else "Property"
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,27 +287,36 @@ def _most(values: Iterable[Any]) -> Any:
 # -- of sealed days ---------------------------------------------------------------------------------------------------
 
 
-def _sealed_figures(
-    part: Part, slots: dict[int, _Slots], methods: tuple[str, ...], most: int
-) -> dict[int, dict[_Slot, _Heap]]:
+@dataclass(slots=True)
+class _Kept:
+    """What the lake has reckoned: by entity the heaps of its periods, and the type of each series' attribute."""
+
+    heaps: dict[int, dict[_Slot, _Heap]] = field(default_factory=dict)
+    types: dict[tuple[int, int, int], str] = field(default_factory=dict)
+
+
+def _sealed_figures(part: Part, slots: dict[int, _Slots], methods: tuple[str, ...], most: int) -> _Kept:
     """What the lake reckons of each entity's series; entities with the same periods are asked about at once."""
     together: dict[Any, list[int]] = {}
     for pk, each in slots.items():
         together.setdefault((tuple(sorted(each.bindings.items())), each.listed), []).append(pk)
-    found: dict[int, dict[_Slot, _Heap]] = {}
+    found = _Kept()
     for pks in together.values():
         some = part.of(*pks)
         slot, beside, given = slots[pks[0]].sealed()
-        columns = f"p.entity, p.attribute, coalesce(p.dataset, '') AS d, {slot} AS i, {_reckoned(methods)}"
+        series_of = f"p.entity, p.attribute, coalesce(p.dataset, '') AS d, {slot} AS i"
+        columns = f"{series_of}, any_value(p.document), {_reckoned(methods)}"
         rows = some.reckon(columns, f"GROUP BY p.entity, p.attribute, d, i LIMIT {most + 1}", beside, **given)
         check_periods(len(rows), most)
-        for entity, iri, dataset, i, kinds, count, distinct, numbers, whole, *rest in rows:
+        for entity, iri, dataset, i, document, kinds, count, distinct, numbers, whole, total, *rest in rows:
             flags = frozenset(kind for kind in range(6) if kinds >> kind & 1)
-            heap = _Heap(flags, count, distinct, numbers, *rest)
+            heap = _Heap(flags, count, distinct, numbers, total, total / numbers if numbers else None, *rest)
             if whole and heap.low is not None:
                 heap.low, heap.high = int(heap.low), int(heap.high)
-            place = (part.number(iri), part.number(dataset), int(i))
-            found.setdefault(part.pks[entity], {})[place] = heap
+            pk, series = part.pks[entity], (part.number(iri), part.number(dataset))
+            found.heaps.setdefault(pk, {})[(*series, int(i))] = heap
+            if (pk, *series) not in found.types:
+                found.types[pk, *series] = type_of(document)
     return found
 
 
@@ -333,7 +340,6 @@ def _reckoned(methods: tuple[str, ...]) -> str:
             "count(p.value)",
             f"bool_and(coalesce(p.whole, true)) FILTER (WHERE {_COUNTS})" if several else "false",
             "coalesce(fsum(p.value), 0::DOUBLE)",
-            "favg(p.value)",
             "coalesce(fsum(p.value * p.value), 0::DOUBLE)" if "sumsq" in methods else "0::DOUBLE",
             "var_pop(p.value)" if "stddev" in methods else "NULL",
             f"min(p.value) FILTER (WHERE {_COUNTS})" if several else "NULL",

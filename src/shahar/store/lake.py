@@ -44,6 +44,13 @@ READ_BACK: Final = 20_000
 """Rows read back at once."""
 LIST: Final = 1_000
 """Rows taken out of history in one work."""
+FORM: Final = (
+    "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 9, PARQUET_VERSION V1, DICTIONARY_SIZE_LIMIT 1000,"
+    f" ROW_GROUP_SIZE {ROWS_OF_A_GROUP}"
+)
+"""How a file is written. Long dictionaries are refused: numbers into them are no whole bytes, and zstd then does not
+see that the attributes of one message have the same instants, which is half of a file.
+"""
 NOBODY: Final = "__HIVE_DEFAULT_PARTITION__"
 _WORK: Final = ".work"
 _CHUNK: Final = 1 << 20
@@ -104,7 +111,7 @@ _NEW: Final = (
     " unit, make_timestamptz(modified) AS modified_at, make_timestamptz(created) AS created_at, document"
 )
 KIND: Final = "CASE kind WHEN 'entered' THEN 0 WHEN 'observed' THEN 1 ELSE 2 END"
-_ORDER: Final = "entity, attribute, dataset NULLS FIRST, observed_at, kind"
+ORDER: Final = "entity, attribute, dataset NULLS FIRST, observed_at, kind"
 READ: Final = (
     "entity, attribute, coalesce(dataset, ''), epoch_us(observed_at), kind, class, value, whole, text, unit,"
     " epoch_us(modified_at), epoch_us(created_at), document"
@@ -248,8 +255,7 @@ class Lake:
         for rule in (each for each in thinning if each.every >= 0):
             rows = _thinned(rows, rule, [each.type for each in thinning if each.type])
         work = self.folder / _WORK / "new.parquet"
-        form = f"FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION V1, ROW_GROUP_SIZE {ROWS_OF_A_GROUP}"
-        statement = f"COPY (SELECT {COLUMNS} FROM ({rows}) ORDER BY {_ORDER}) TO {_quoted(str(work))} ({form})"
+        statement = f"COPY (SELECT {COLUMNS} FROM ({rows}) ORDER BY {ORDER}) TO {_quoted(str(work))} ({FORM})"
         try:
             work.unlink(missing_ok=True)
             self._run(statement, {"void": orjson.dumps(list(void)).decode()}, 86_400)
@@ -284,14 +290,14 @@ class Lake:
         folder.mkdir(parents=True, exist_ok=True)
         last = max((int(one.stem[5:]) for one in folder.glob("part-*.parquet") if one.stem[5:].isdigit()), default=0)
         path = folder / f"part-{last + 1:06d}.parquet"
-        checksum, size = _checksum(work), work.stat().st_size
+        digest, size = checksum(work), work.stat().st_size
         with work.open("rb") as written:
             os.fsync(written.fileno())
         work.chmod(0o600)
         work.replace(path)
         for each in (folder, folder.parent, self.folder, self.folder.parent):
             _settle(each)
-        file = File(str(path.relative_to(self.folder)), size, checksum)
+        file = File(str(path.relative_to(self.folder)), size, digest)
         return Made(file, found[0], (found[1], found[2]), (found[3], found[4]))
 
     def read_back(self, file: File, spool: Spool | None = None) -> Iterator[list[Sealed]]:
@@ -450,7 +456,7 @@ def look(folder: Path, file: File, *, whole: bool = False) -> tuple[tuple[int, i
         seen = (found.st_size, found.st_mtime_ns)
         if found.st_size != file.bytes:
             return seen, f"it has {found.st_size} bytes and should have {file.bytes}"
-        return seen, "its checksum is another" if whole and _checksum(path) != file.sha256 else ""
+        return seen, "its checksum is another" if whole and checksum(path) != file.sha256 else ""
     except OSError as problem:
         return (0, 0), f"it cannot be read: {problem.strerror}"
 
@@ -459,7 +465,8 @@ def _quoted(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def _checksum(path: Path) -> str:
+def checksum(path: Path) -> str:
+    """SHA-256 of a file."""
     total = hashlib.sha256()
     with path.open("rb") as given:
         while chunk := given.read(_CHUNK):

@@ -176,24 +176,25 @@ class Part:
 
     def present(self, test: str = "true", **given: Any) -> set[int]:
         """Which of the entities have an instance here that passes the test."""
-        rows = self.ask(f"SELECT DISTINCT p.entity FROM {self._rows(test)} p", given)
+        first = "DISTINCT p.entity" if len(self.pks) > 1 else "p.entity"
+        rows = self.ask(f"SELECT {first} FROM {self.relation(test)} p LIMIT {len(self.pks)}", given)
         return {self.pks[row[0]] for row in rows}
 
     def moments(self, limit: int, test: str, **given: Any) -> list[tuple[int, Instant]]:
         """The first instants, or the last where the newest are wanted, in that order, as many as instances; with the
         entities."""
         order = "ASC" if self.span.last is None else "DESC"
-        rows = self.ask(f"SELECT p.entity, t FROM {self._rows(test)} p ORDER BY t {order} LIMIT {limit}", given)
+        rows = self.ask(f"SELECT p.entity, t FROM {self.relation(test)} p ORDER BY t {order} LIMIT {limit}", given)
         return [(self.pks[entity], t) for entity, t in rows]
 
     def extent(self) -> dict[int, tuple[Instant, Instant]]:
         """The first and the last instant of each entity that has one."""
-        rows = self.ask(f"SELECT p.entity, min(t), max(t) FROM {self._rows()} p GROUP BY p.entity", {})
+        rows = self.ask(f"SELECT p.entity, min(t), max(t) FROM {self.relation()} p GROUP BY p.entity", {})
         return {self.pks[entity]: (first, last) for entity, first, last in rows}
 
     def read(self, limit: int, test: str = "true", **given: Any) -> list[Row]:
         """Instances in no order, at most `limit` of them."""
-        statement = f"SELECT {READ}, t FROM {self._rows(test)} p LIMIT {limit}"
+        statement = f"SELECT {READ}, t FROM {self.relation(test)} p LIMIT {limit}"
         return [self._row(sealed(row[:-1]), row[-1]) for row in self.ask(statement, given)]
 
     def _row(self, one: Sealed, t: Instant) -> Row:
@@ -206,7 +207,7 @@ class Part:
         ranked = "row_number() OVER (PARTITION BY entity, attribute, dataset ORDER BY t DESC, observed_at DESC, k DESC)"
         rows = self.ask(
             f"SELECT entity, attribute, coalesce(dataset, ''), t, epoch_us(observed_at), {KIND} AS k"
-            f" FROM {self._rows()} p QUALIFY {ranked} <= {last}",
+            f" FROM {self.relation()} p QUALIFY {ranked} <= {last}",
             {},
         )
         return [
@@ -216,7 +217,7 @@ class Part:
 
     def reckon(self, columns: str, rest: str, beside: str = "", **given: Any) -> list[tuple[Any, ...]]:
         """What DuckDB makes of the rows (`p`, with `t`), put beside another relation; `rest` is what follows."""
-        return self.ask(f"SELECT {columns} FROM {self._rows()} p {beside} {rest}", given)
+        return self.ask(f"SELECT {columns} FROM {self.relation()} p {beside} {rest}", given)
 
     def number(self, text: str) -> int:
         """The number of an attribute's or dataset's name."""
@@ -228,8 +229,8 @@ class Part:
             found = self._numbers[text] = int(row[0]) if row else -1
         return found
 
-    def _rows(self, test: str = "true") -> str:
-        """The rows that count, with `t`."""
+    def relation(self, test: str = "true") -> str:
+        """The rows that count and pass the test, with `t`, as a table in SQL."""
         moment = _MOMENTS[self.span.by][0]
         among = "p.entity = $id" if len(self.pks) == 1 else "p.entity IN (SELECT unnest($ids))"
         tests = [*self.tests, among, f"({test.format(t=f'epoch_us({moment})')})"]
@@ -350,7 +351,7 @@ def told_at(tx: Tx, pk: int, instants: Collection[Instant]) -> dict[tuple[Instan
     found = of_entity(tx, pk, Span(min(instants), max(instants) + 1, by=""), deleted=True)
     if found is None:
         return {}
-    statement = f"SELECT {READ} FROM {found._rows('list_contains($instants, {t})')} p"
+    statement = f"SELECT {READ} FROM {found.relation('list_contains($instants, {t})')} p"
     rows = [sealed(row) for row in found.ask(statement, {"instants": list(dict.fromkeys(instants))})]
     return {
         (one.at, found.number(one.attribute), found.number(one.dataset), KINDS.index(one.columns.kind)): text_of(
@@ -365,7 +366,7 @@ def points(tx: Tx, pk: int, attr: int | None, start: Instant, end: Instant, limi
     found = of_entity(tx, pk, Span(start, end), attr, 0) if attr is not None else None
     if found is None:
         return []
-    rows = found.ask(f"SELECT {READ} FROM {found._rows()} p ORDER BY observed_at DESC LIMIT {limit}", {})
+    rows = found.ask(f"SELECT {READ} FROM {found.relation()} p ORDER BY observed_at DESC LIMIT {limit}", {})
     return [(one.at, unfold(one.columns, one.at).get("value")) for one in map(sealed, rows)]
 
 
