@@ -34,7 +34,7 @@ from shahar.scenes import Scene
 from shahar.services.accounts import NEVER, Accounts
 from shahar.services.batches import Batches
 from shahar.services.broker import Broker
-from shahar.services.contexts import Contexts
+from shahar.services.contexts import USES, Contexts
 from shahar.services.credentials import new_local_secret
 from shahar.services.deliveries import Senders
 from shahar.services.devices import Devices
@@ -44,6 +44,7 @@ from shahar.services.federation import Federation
 from shahar.services.fellows import Fellows
 from shahar.services.forwarded import Forwarding
 from shahar.services.identity import Identity
+from shahar.services.ledger import SETTLE
 from shahar.services.notified import Notified
 from shahar.services.registration_subscriptions import RegistrationSubscriptions
 from shahar.services.registrations import Registrations
@@ -95,6 +96,7 @@ async def house(
         await _sealing(settings, ground.db, scene.now, stack)
         intake = Intake(settings, ground.devices, scene.now)
         await _duty(ground.db, "devices", intake.start, intake.stop, stack)
+        ground.fellows.answering[USES] = ground.contexts.told_uses
         await ground.fellows.follow([ground.accounts, ground.contexts, ground.devices, others.registrations])
         stack.push_async_callback(ground.fellows.stop)
         told = Notified(ground.db, others.federation, ground.contexts.get, followers.subscriptions.lane)
@@ -268,6 +270,11 @@ async def _followers(ground: _Ground, others: _Others, scene: Scene, wall: Clock
         subscriptions.forget()
         registered.forget()
 
+    async def settle(_: str) -> str:
+        await runner.save()
+        return ""
+
+    ground.fellows.answering[SETTLE] = settle
     await _duty(db, "consequences", take_up, put_down, stack)
     return _Followers(subscriptions, registered, runner)
 

@@ -21,6 +21,8 @@ from tests import engines
 from tests.running import City, command, until
 
 LD = "/ngsi-ld/v1"
+refusing: list[int] = []
+"""The status with which the endpoint refuses."""
 HERE = ["--outbound-allow", "127.0.0.0/8"]
 
 
@@ -43,8 +45,10 @@ def told() -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
     class Endpoint(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            came.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-            self.send_response(204)
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            if not refusing:
+                came.append(body)
+            self.send_response(refusing[0] if refusing else 204)
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
@@ -145,6 +149,37 @@ def test_subscribers_are_told_by_one_of_what_all_do_and_by_another_when_that_one
         make(silent, number, 2)
     until(lambda: set(seen()) == expected | {(f"urn:e:{number}", 2) for number in range(10)})
     assert '"consequences"' in silent.said()
+
+
+def test_how_a_subscription_stands_and_what_was_given_up_is_known_to_all(
+    two: tuple[City, City], told: tuple[str, list[dict[str, Any]]]
+) -> None:
+    address, came = told
+    telling, silent = leader(*two)
+
+    def arrived(count: int) -> None:
+        until(lambda: len(came) == count)
+
+    place = subscribe(silent, address)
+    for number in range(1, 6):
+        make(silent, 1, number)
+        arrived(number)
+        until(lambda: telling.call("GET", place).json()["notification"].get("lastSuccess") is not None)
+        assert silent.call("GET", place).json()["notification"] == telling.call("GET", place).json()["notification"]
+        [listed] = silent.call("GET", f"{LD}/subscriptions").json()
+        assert listed["notification"]["timesSent"] == number
+
+    assert silent.call("DELETE", place).status == 204
+    refusing.append(400)
+    place = subscribe(silent, address)
+    make(silent, 2, 1)
+    until(lambda: silent.call("GET", "/api/dead-letters").json() != [])
+    refusing.clear()
+    [letter] = silent.call("GET", "/api/dead-letters").json()
+    before = len(came)
+    assert silent.call("POST", f"/api/dead-letters/{letter['id']}/send").status == 204
+    assert len(came) == before + 1
+    assert silent.call("GET", "/api/dead-letters").json() == []
 
 
 def test_a_keeper_starts_a_dead_worker_again_and_takes_all_with_it_when_it_goes(tmp_path: Path) -> None:

@@ -49,6 +49,8 @@ FAILING: Final = 100
 """How many addresses that cannot be read are remembered, the newest."""
 AGAIN_S: Final = 3_600
 """How long after a failure an old copy is asked for again."""
+USES: Final = "uses"
+"""What other processes are asked of a context."""
 RELOAD: Final = "ETSI GS CIM 009 clause 5.13.5: only what was fetched can be fetched again"
 
 
@@ -293,6 +295,21 @@ class Contexts:
             await self._once(tenant, entry.key, at)
         except Invalid as problem:
             raise ContextUnavailable(problem.detail, field="@context") from problem
+
+    async def uses(self, entry: Entry) -> tuple[int, Instant | None]:
+        """How often a context was found since the start, and when last, by whichever process."""
+        hits, used = entry.hits, entry.used
+        if self.db.ask_others is not None:
+            for told in await self.db.ask_others(USES, orjson.dumps([entry.tenant, entry.key]).decode()):
+                more, at = orjson.loads(told)
+                hits, used = hits + more, max((one for one in (used, at) if one is not None), default=None)
+        return hits, used
+
+    async def told_uses(self, asked: str) -> str:
+        """What of that is ours, for another process that asks."""
+        tenant, key = orjson.loads(asked)
+        entry = self._shelf.find(tenant, key)
+        return orjson.dumps([entry.hits, entry.used] if entry else [0, None]).decode()
 
     def address(self, entry: Entry) -> str:
         """The address that a context is had from: its source's, or ours."""

@@ -30,6 +30,8 @@ from shahar.values.errors import Exists, NotFound, TooMany
 from shahar.values.instants import Instant
 
 State = dict[str, Any]
+SETTLE: Final = "settle"
+"""What is asked of the process that tells subscribers: to write how they stand."""
 
 
 class Parse(Protocol):
@@ -202,11 +204,15 @@ class LedgerService(ABC):
 
     async def get(self, tenant: str, subscription_id: str) -> tuple[Record, Tally]:
         """A subscription and what became of its notifications; NotFound."""
+        if (tenant, subscription_id) not in self.lanes():
+            await self._settled()
         record, tally = await self._db.read(lambda tx: self._ledger.held(tx, tenant, subscription_id))
         return record, self._tally(tenant, subscription_id, tally)
 
     async def page(self, tenant: str, limit: int, offset: int = 0) -> tuple[list[tuple[Record, Tally]], int]:
         """Some of a tenant's subscriptions, oldest first, and how many there are."""
+        if not self.lanes():
+            await self._settled()
         held, total = await self._db.read(lambda tx: self._ledger.page(tx, tenant, limit, offset))
         return [(record, self._tally(tenant, record["id"], tally)) for record, tally in held], total
 
@@ -248,6 +254,11 @@ class LedgerService(ABC):
         return (
             self._db.shared or bool(self.lanes() or self._forgotten) or self._creating > 0 or self._until > self._seen
         )
+
+    async def _settled(self) -> None:
+        """Return when whoever tells subscribers has written how they stand, where that is another process."""
+        if self._db.ask_others is not None:
+            await self._db.ask_others(SETTLE, "")
 
     def _tally(self, tenant: str, subscription_id: str, kept: Tally) -> Tally:
         lane = self.lanes().get((tenant, subscription_id))

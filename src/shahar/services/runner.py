@@ -322,6 +322,10 @@ class Runner:
             await self._save_or_say(prune=prune_s <= 0)
             prune_s = PRUNE_EVERY_S if prune_s <= 0 else prune_s
 
+    async def save(self) -> None:
+        """Write now what would be written within `SAVE_EVERY_S`."""
+        await self._save_or_say()
+
     async def _save_or_say(self, *, prune: bool = False) -> None:
         try:
             async with self._keeping:

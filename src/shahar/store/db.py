@@ -273,6 +273,8 @@ class Database(ABC):
         """Waits until the other processes that work on the store know of the records up to this row of the journal, so
         that whoever is answered here meets no older state there (services/fellows).
         """
+        self.ask_others: Callable[[str, str], Awaitable[list[str]]] | None = None
+        """Asks these processes something, by name and text, and gives what they answer."""
 
     async def open(self) -> None:
         """Take hold of the store, bring its schema up to date, start the threads. Unavailable when it is another's."""

@@ -34,7 +34,7 @@ async def find(request: Request) -> Response:
     if kind is not None and kind not in KINDS:
         raise Invalid(f"{kind!r:.40} is not a kind of @context", field="kind", rule=", ".join(KINDS))
     found = await request.parts.contexts.listed(request.tenant, kind)
-    told = [_told(request, entry) if details else request.parts.contexts.address(entry) for entry in found]
+    told = [await _told(request, entry) if details else request.parts.contexts.address(entry) for entry in found]
     return json_response(200, told, media)
 
 
@@ -48,7 +48,7 @@ async def serve(request: Request) -> Response:
         raise NotSupported(
             "a copy is not served; ask for it at its own address", field="contextId", rule="clause 5.13.4.4"
         )
-    told = _told(request, entry) if details else {"@context": entry.document}
+    told = await _told(request, entry) if details else {"@context": entry.document}
     entry.use(request.at)
     return json_response(200, told, media)
 
@@ -62,16 +62,17 @@ async def delete(request: Request) -> Response:
     return Response(204)
 
 
-def _told(request: Request, entry: Entry) -> dict[str, Any]:
+async def _told(request: Request, entry: Entry) -> dict[str, Any]:
+    hits, used = await request.parts.contexts.uses(entry)
     told: dict[str, Any] = {
         "URL": request.parts.contexts.address(entry),
         "localId": entry.id,
         "kind": entry.kind,
         "createdAt": instants.text(entry.created),
-        "numberOfHits": entry.hits,
+        "numberOfHits": hits,
     }
-    if entry.used is not None:
-        told["lastUsage"] = instants.text(entry.used)
+    if used is not None:
+        told["lastUsage"] = instants.text(used)
     if entry.expires is not None:
         told["expiresAt"] = instants.text(entry.expires)
     return told
