@@ -73,7 +73,8 @@ class Bulk:
 
     `last_wins`: of rows with the same first value only the last is written. `sums`: of rows that differ in the last
     value alone one is written, with the sum, and none where it is nothing. `fresh`: none of them can be there already.
-    `long`: the last column of the key, where its texts may be longer than an index takes.
+    `mostly_new`: hardly one of them will be. `long`: the last column of the key, where its texts may be longer than an
+    index takes.
     """
 
     table: str
@@ -83,6 +84,7 @@ class Bulk:
     last_wins: bool = False
     sums: bool = False
     fresh: bool = False
+    mostly_new: bool = False
     long: str = ""
     forms: dict[Any, str] = field(default_factory=dict)
     """The engine's statements for it."""

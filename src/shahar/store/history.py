@@ -33,6 +33,7 @@ _ROWS: Final = Bulk(
     {"entity": int, "at": int, "attr": int, "dataset": int, "kind": int, "modified_at": int, "doc": str},
     "ON CONFLICT(entity, at, attr, dataset, kind) DO UPDATE SET modified_at = excluded.modified_at, doc = excluded.doc",
     key=5,
+    mostly_new=True,
 )
 
 
