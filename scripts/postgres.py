@@ -71,10 +71,13 @@ def _someone() -> pwd.struct_passwd | None:
 
 @dataclass(slots=True)
 class Server:
-    """A server, running between `start` and `stop` and within `with`."""
+    """A server, running between `start` and `stop` and within `with`; a copy that follows `primary`, where that is
+    given.
+    """
 
     bin: Path = field(default_factory=programs)
     settings: dict[str, str] = field(default_factory=dict)
+    primary: Server | None = None
     port: int = 0
     home: Path = Path()
     process: subprocess.Popen[bytes] | None = None
@@ -89,6 +92,9 @@ class Server:
                 self.bin = self.home / "programs" / "bin"
         with socket.create_server(("127.0.0.1", 0)) as held:
             self.port = held.getsockname()[1]
+        if self.primary is not None:
+            self._run("pg_basebackup", "-D", str(self.data), "-d", self.primary.url, "-R", "-X", "stream", "-c", "fast")
+            return
         self._run("initdb", "-D", str(self.data), "-U", "shahar", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8")
 
     @property
@@ -143,6 +149,10 @@ class Server:
     def crash(self) -> None:
         """End it as a power cut would; nothing is written any more."""
         self.stop(signal.SIGQUIT)
+
+    def promote(self) -> None:
+        """Let a copy take changes from now on."""
+        self._run("pg_ctl", "promote", "-D", str(self.data), "-w")
 
     def close(self) -> None:
         """End it and remove its files."""

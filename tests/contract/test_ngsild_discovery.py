@@ -210,7 +210,10 @@ async def test_a_store_from_before_the_tally_is_counted_once_and_goes_on(tmp_pat
     await db.close()
     connection = apsw.Connection(str(tmp_path / "city.db"))
     live = connection.execute("SELECT * FROM shape WHERE entities > 0").fetchall()
-    connection.execute("DROP TABLE shape; DROP TABLE expiry; PRAGMA user_version=1")
+    connection.execute(
+        "DROP TABLE shape; DROP TABLE expiry; DROP TABLE sealed; DROP TABLE void;"
+        " DROP TABLE outdated; PRAGMA user_version=1"
+    )
     migrate.migrate(connection)
     assert connection.execute("SELECT * FROM shape").fetchall() == live
     connection.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -27,6 +28,7 @@ from tests import engines
 
 pytestmark = [pytest.mark.anyio, pytest.mark.sqlite]
 AT: Final = 1_700_000_000_000_000
+A: Final = CORE.expand("a")
 
 
 def create(number: int, **attributes: Any) -> Change:
@@ -229,6 +231,51 @@ async def test_while_the_server_is_away_works_are_refused_at_once_and_then_done_
         assert [event["event"] for event in said] == ["the store's server fell", "the store's server rose"]
         assert await seqs(db) == list(range(1, 22))
         await db.close()
+
+
+async def test_when_the_standby_takes_over_what_was_answered_is_there_and_work_goes_on() -> None:
+    with Server() as first, Server(primary=first) as second:
+        both = f"postgresql://shahar@127.0.0.1:{first.port},127.0.0.1:{second.port}/postgres"
+        async with stores(both) as (db,):
+            broker = Broker(db)
+            await broker.change("", create(1), AT)
+            await waited_for_the_copy(first)
+            answered: list[int] = []
+
+            async def work() -> None:
+                for value in itertools.count(1):
+                    try:
+                        await broker.change("", change(1, value), AT + value)
+                    except Unavailable:
+                        await asyncio.sleep(0.02)
+                    else:
+                        answered.append(value)
+
+            working = asyncio.create_task(work())
+            await until(lambda: len(answered) > 30)
+            await asyncio.to_thread(first.crash)
+            before = len(answered)
+            await asyncio.to_thread(second.promote)
+            await until(lambda: len(answered) > before + 30)
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+            kept = await db.read(lambda tx: journal.read(tx, 0, 100_000))
+            told = [entry.what["set"][A][0]["value"] for entry in kept[1:]]
+            assert set(answered) <= set(told)
+            assert len(told) == len(set(told)), "a change was made twice"
+            assert [entry.seq for entry in kept] == list(range(1, len(kept) + 1))
+
+
+async def waited_for_the_copy(first: Server) -> None:
+    """Let commits wait for the copy from now on."""
+    connection = await asyncpg.connect(first.url)
+    await connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+    await connection.execute("SELECT pg_reload_conf()")
+    for _ in range(500):
+        if await connection.fetchval("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"):
+            break
+        await asyncio.sleep(0.02)
+    await connection.close()
 
 
 async def test_a_later_schema_is_refused_with_a_sentence(where: str) -> None:

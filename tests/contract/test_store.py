@@ -212,6 +212,16 @@ async def test_the_order_of_arrival_does_not_matter(broker: Broker, order: list[
     assert (await broker.get("", entity_id))["attrs"][D + "a"][0]["value"] == 50
 
 
+@pytest.mark.parametrize(
+    "place", ["1-{at}-1-ffffffffffffffff-1", "1-{at}-ffffffffffffffff-0-1", "1-8{at}-1-0-1", "f-0-1"]
+)
+async def test_an_id_of_an_instance_that_cannot_be_is_of_none(broker: Broker, place: str) -> None:
+    await broker.change("", create("urn:a:1", a={"value": 1, "observedAt": "2024-01-01T00:00:00Z"}), AT)
+    instance_id = instances.PREFIX + place.format(at=f"{AT:015x}")
+    with pytest.raises(NotFound):
+        await past.correct(broker, "", "urn:a:1", D + "a", instance_id, {"type": "Property", "value": 2}, AT + 1)
+
+
 async def test_a_deleted_entity_keeps_its_past_and_may_come_again(broker: Broker) -> None:
     await broker.change("", create("urn:a:1", a={"value": 1, "observedAt": "2024-01-01T00:00:00Z"}), AT)
     await broker.change("", Change("delete", "urn:a:1"), AT + 10)

@@ -613,6 +613,7 @@ def test_a_listener_gets_entries_and_is_told_when_it_was_too_slow(tmp_path: Path
     asyncio.run(run())
 
 
+@pytest.mark.sqlite
 def test_without_subscriptions_the_consumer_reads_nothing(tmp_path: Path) -> None:
     async def work(receiver: Receiver) -> None:
         async with City(tmp_path) as city:

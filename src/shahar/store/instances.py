@@ -77,7 +77,7 @@ def find(tx: Tx, tenant: int, pk: int, attr: int, instance_id: str) -> tuple[Pla
     else:
         numbers = [int(part, 16) for part in parts.groups()]
         at = numbers[1] - _BITS if numbers[1] >= _BITS >> 1 else numbers[1]
-        if numbers[0] != pk:
+        if numbers[0] != pk or numbers[2] != attr or numbers[3] >= _BITS >> 1:
             return None
         place = Place(at, numbers[2], numbers[3], numbers[4])
     doc = at_place(tx, pk, place)

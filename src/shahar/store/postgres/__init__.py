@@ -66,6 +66,9 @@ class _Writing(Writing):
         self._before = 0
 
     def begin(self, group: Sequence[Job]) -> None:
+        if not self._line.up:  # the next server may lack what this one had said it keeps
+            self._generation = -1
+            self.tx.distrust()
         self._db.ready(self._line)
         self._line.script(f"BEGIN; SELECT pg_advisory_xact_lock({self._db.turn})")
         (latest, *numbers) = self._line.fetch(_TURN, {})[0]
@@ -216,6 +219,8 @@ class Postgres(Database):
 
     def _ask(self, tx: PgTx, work: Callable[[Tx], T], timeout_s: float) -> T:
         own: Line = self._local.line
+        if not own.up:
+            tx.distrust()
         self.ready(own)
         tx.deadline = monotonic() + timeout_s
         try:

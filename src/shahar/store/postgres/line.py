@@ -34,7 +34,8 @@ _GONE: Final = ("08", "57P01", "57P02", "57P03", "25006", "25P03", "57P05")
 """States after which another connection is needed: cut, shut down, starting, standing by, left idle."""
 _PASSES: Final = ("53", "55P03", "40", "58", "57014")
 """States that pass: no room, no lock, a conflict, the disk, cancelled."""
-FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+"""What asyncpg raises; InternalClientError too, when a connection is ended from there while we begin to ask."""
 _PLACES: Final = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|::|:([a-z_]\w*)", re.IGNORECASE)
 
 
@@ -75,7 +76,7 @@ def given_up(problem: BaseException) -> bool:
     """Whether it ends a connection."""
     if isinstance(problem, asyncpg.PostgresError):
         return str(problem.sqlstate or "").startswith(_GONE)
-    return isinstance(problem, (asyncpg.InterfaceError, OSError, EOFError))
+    return isinstance(problem, (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, EOFError))
 
 
 def translated(problem: Exception) -> Exception:
@@ -112,7 +113,7 @@ async def connected(address: str, **settings: str) -> asyncpg.Connection:
             server_settings={"application_name": "shahar", "jit": "off", **settings},
             **attributes,
         )
-    except (*FAILURES, asyncpg.InternalClientError, ValueError) as problem:
+    except (*FAILURES, ValueError) as problem:
         raise Lost(f"{shown(address)} cannot be reached: {str(problem) or type(problem).__name__}") from None
     _listen_for_silence(connection)
     await connection.set_type_codec("numeric", encoder=str, decoder=read_number, schema="pg_catalog", format="text")
