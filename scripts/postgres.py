@@ -88,8 +88,7 @@ class Server:
         if self._who is not None:
             self._own(self.home)
             if not self._reaches(self.bin / "postgres"):
-                shutil.copytree(self.bin.parent, self.home / "programs")
-                self.bin = self.home / "programs" / "bin"
+                self.bin = self._copied(self.bin)
         with socket.create_server(("127.0.0.1", 0)) as held:
             self.port = held.getsockname()[1]
         if self.primary is not None:
@@ -177,6 +176,16 @@ class Server:
     def _own(self, path: Path) -> None:
         if self._who is not None:
             os.chown(path, self._who.pw_uid, self._who.pw_gid)
+
+    def _copied(self, programs: Path) -> Path:
+        """The programs where everybody reaches them, with the libraries that a package keeps beside itself."""
+        package = programs.parent.parent
+        there = self.home / "programs" / package.name
+        shutil.copytree(programs.parent, there / programs.parent.name)
+        libraries = package.with_name(f"{package.name}.libs")
+        if libraries.is_dir():
+            shutil.copytree(libraries, there.with_name(libraries.name))
+        return there / programs.parent.name / programs.name
 
     def _reaches(self, file: Path) -> bool:
         """Whether everybody may run this file."""
