@@ -15,6 +15,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import Any, Final
 
 import structlog
@@ -46,6 +47,8 @@ BRIEF: Final = 50
 """Changes in one batch up to which other answers may wait until it is applied."""
 DATASET: Final = '"datasetId":'
 """What stands in the text of an entity of which an attribute may have several instances."""
+FRAME: Final = "frame"
+"""Records of the last frame of each device."""
 CREATING: Final = frozenset({"create", "upsert", "observe"})
 
 Outcome = Applied | ShaharError
@@ -104,7 +107,7 @@ class Broker:
     async def observe(self, tenant: str, wish: Change, at: Instant, mark: Mark | None = None) -> int:
         """Keep a device's reading unless its frame was told before; how many values were new."""
         return await self.db.write(
-            lambda tx: _observe(tx, tenant, wish, at, mark), ahead=(_read_ahead, (tenant, (wish,)))
+            lambda tx: _observe(tx, tenant, wish, at, mark), ahead=(_read_all_ahead, ((tenant, wish, mark, at),))
         )
 
     async def observe_many(self, readings: Sequence[tuple[str, Change, Mark | None, Instant]]) -> int:
@@ -220,6 +223,15 @@ def _read_ahead(tx: Tx, asked: list[tuple[str, Sequence[Wish]]]) -> None:
 
 def _read_all_ahead(tx: Tx, asked: list[Sequence[tuple[str, Change, Mark | None, Instant]]]) -> None:
     _read_ahead(tx, [(tenant, (wish,)) for readings in asked for tenant, wish, *_ in readings])
+    devices: dict[str, list[str]] = {}
+    for tenant, _, mark, _ in chain.from_iterable(asked):
+        if mark is not None:
+            devices.setdefault(tenant, []).append(mark.device)
+    for tenant, listed in devices.items():
+        try:
+            records.foresee(tx, FRAME, tenants.number(tx, tenant), listed)
+        except NotFound:
+            continue  # the tenant is not there yet: neither are its devices' frames
 
 
 def _foresee(tx: Tx, tenant: str, wishes: Sequence[Wish]) -> None:
@@ -278,10 +290,10 @@ def _whole(wish: Whole, held: Held, old: Doc, at: Instant) -> Applied | None:
 def _observe(tx: Tx, tenant: str, wish: Change, at: Instant, mark: Mark | None) -> int:
     if mark is not None:
         number = tenants.make(tx, tenant, at)
-        last = records.get(tx, "frame", number, mark.device)
+        last = records.latest(tx, FRAME, number, mark.device)
         if last is not None and last["frame"] == mark.frame and abs(mark.at - last["at"]) <= mark.within_us:
             return 0
-        records.put(tx, "frame", number, mark.device, {"frame": mark.frame, "at": mark.at}, at, journaled=False)
+        records.renew(tx, FRAME, number, mark.device, {"frame": mark.frame, "at": mark.at}, at)
     applied = _apply_one(tx, tenant, wish, at)
     return len(applied.set) + len(applied.late)
 
