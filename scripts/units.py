@@ -20,10 +20,10 @@ from tests import without_network
 
 LIVES_S: Final = 60.0
 LOOK: Final = r"""
-import json, re, subprocess, sys, time, urllib.request
+import json, re, subprocess, sys, tempfile, time, urllib.request
 data, *words = sys.argv[1:]
 port = words[words.index("--port") + 1]
-log = open(data + ".log", "w+")
+log = tempfile.TemporaryFile("w+")
 started = time.monotonic()
 city = subprocess.Popen(words, stdout=log, stderr=log, cwd=data)
 def ask(path):
