@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, example, settings
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
@@ -31,7 +31,7 @@ from shahar.values.instants import DAY, HOUR
 from tests.engines import store_at
 
 pytestmark = pytest.mark.anyio
-ROUNDS = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ROUNDS = settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 FIRST = 20_000 * DAY
 NOW = FIRST + 30 * DAY
 ENTITIES = ("urn:e:1", "urn:e:2")
@@ -93,7 +93,7 @@ END = st.tuples(
     st.sampled_from(ENTITIES),
     st.sampled_from(SERIES),
 )
-STEPS = st.lists(TELL | TELL | OBSERVE | SEAL | TOUCH | TOUCH | END, min_size=1, max_size=8)
+STEPS = st.lists(TOUCH | TOUCH | TOUCH | TELL | OBSERVE | SEAL | END, min_size=2, max_size=8)
 STORIES = st.tuples(TELL, TELL, STEPS).map(lambda three: [three[0], three[1], ("seal",), *three[2]])
 
 
@@ -196,7 +196,32 @@ QUERIES = st.builds(
 )
 
 
+def readings(attr: str, dataset: str, hours: range) -> list[Any]:
+    """A value each hour."""
+    return [((attr, dataset), FIRST + hour * HOUR, hour / 2) for hour in hours]
+
+
+SURE: list[Any] = [
+    ("tell", "urn:e:1", readings("urn:a", "", range(0, 60, 6)) + readings("urn:b", "", range(0, 60, 9))),
+    ("tell", "urn:e:2", readings("urn:a", "", range(0, 60, 7)) + readings("urn:a", "urn:d", range(0, 60, 20))),
+    ("seal",),
+    ("correct", "urn:e:1", 2, FIRST, 5.5),
+    ("move", "urn:e:1", 4, FIRST + 7 * HOUR, "on"),
+    ("move", "urn:e:1", 5, FIRST + 12 * HOUR, 8),
+    ("drop", "urn:e:1", 7, FIRST, 0),
+    ("tell", "urn:e:2", readings("urn:a", "", range(0, 60, 3))),
+    ("drop_attribute", "urn:e:2", ("urn:a", "urn:d")),
+]
+"""Each kind of change of a sealed day."""
+
+
 @ROUNDS
+@example(story=SURE, span=Span(by=""), wanted=Wanted(), query=q.Query(), most=4)
+@example(story=SURE, span=Span(by="modifiedAt"), wanted=Wanted(), query=q.Query(), most=4)
+@example(story=[*SURE, ("seal",)], span=Span(last=3), wanted=Wanted(), query=q.Query(), most=2)
+@example(
+    story=[*SURE, ("forget", "urn:e:1"), SURE[0], ("seal",)], span=Span(), wanted=Wanted(), query=q.Query(), most=4
+)
 @for_all(STORIES, SPANS, WANTED, QUERIES, st.integers(1, 9))
 async def test_a_sealed_past_is_told_page_by_page_as_one_that_is_not(
     tmp_path: Path, story: list[Any], span: Span, wanted: Wanted, query: q.Query, most: int
@@ -218,6 +243,7 @@ async def test_a_sealed_past_is_told_page_by_page_as_one_that_is_not(
 
 
 @ROUNDS
+@example(story=SURE, span=Span(FIRST), wanted=Wanted(), aggregation=Aggregation(METHODS, Period(0, 5 * HOUR)))
 @for_all(STORIES, SPANS, WANTED, AGGREGATIONS)
 async def test_figures_of_a_sealed_past_are_those_of_one_that_is_not(
     tmp_path: Path, story: list[Any], span: Span, wanted: Wanted, aggregation: Aggregation
@@ -245,8 +271,8 @@ async def test_a_stranger_reads_the_lake_as_the_page_says(tmp_path: Path) -> Non
     start = (month.toordinal() - date(1970, 1, 1).toordinal()) * DAY
     async with born(tmp_path) as twins:
         for rounds in range(2):
-            readings = [instance("", start + half * HOUR // 2, rounds + half % 2) for half in range(4)]
-            doc = {"id": "urn:e:1", "type": ["urn:T"], "attrs": {attr: readings}}
+            listed = [instance("", start + half * HOUR // 2, rounds + half % 2) for half in range(4)]
+            doc = {"id": "urn:e:1", "type": ["urn:T"], "attrs": {attr: listed}}
             await past.tell(twins.seals, "", Chronicle(doc), start + 20 * DAY, create=True)
             await twins.sealing.look(start + 30 * DAY)
         lake = twins.seals.db.lake

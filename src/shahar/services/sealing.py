@@ -31,6 +31,8 @@ FIRST_S: Final = 60.0
 TICK_S: Final = 3_600.0
 KEPT_S: Final = 86_400
 WAIT_S: Final = 300.0
+TELL_DAYS: Final = 30
+"""After how many days a long look tells how far it is."""
 
 log = structlog.get_logger(__name__)
 
@@ -143,6 +145,8 @@ class Sealing:
         done.moved += moved
         done.thinned += bool(thinning)
         done.sealed += not thinning
+        if (done.sealed + done.thinned) % TELL_DAYS == 0:
+            log.info("sealing", tenant=of.name, day=text(day * DAY)[:10], days=done.sealed, thinned=done.thinned)
 
     async def _seal(self, of: _Tenant, day: int, at: Instant, thinning: Sequence[Thinning], told: str) -> int:
         """Write the day's file anew: what it holds and, unless it is thinned, what the store holds of it."""

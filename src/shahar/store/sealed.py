@@ -130,11 +130,15 @@ class Part:
         given = {"pks": _json(list(self.pks.values())), "tenant": tenant}
         days = "SELECT min(day), max(day) FROM sealed WHERE tenant = :tenant AND file <> ''"
         first, last = self.tx.rows(days, given)[0]
+        low, high = first * DAY, (last + 1) * DAY
+        if self.span.by not in _STATED:
+            low = max(low, self.span.start if self.span.start is not None else low)
+            high = min(high, self.span.end if self.span.end is not None else high)
         told = self.tx.rows(
             "SELECT e.id, n.text, coalesce(d.text, ''), h.at, h.kind FROM history h JOIN entity e ON e.pk = h.entity"
             " JOIN name n ON n.pk = h.attr LEFT JOIN name d ON d.pk = h.dataset"
             f" WHERE h.entity IN {among} AND h.at >= :low AND h.at < :high",
-            given | {"low": first * DAY, "high": (last + 1) * DAY},
+            given | {"low": low, "high": high},
         )
         if told:
             self.tests.append(_NOT_TOLD)
