@@ -408,7 +408,7 @@ def _retention() -> list[Operation]:
     rule = {"type": "*", "keepDays": 730, "thin": {"afterDays": 90, "period": "PT1H", "method": "mean"}}
     return [
         Operation("GET", path, "listRetention", "How long and how fine the past is kept", tag,
-                  {200: Answer("Retention", (JSON,))}, ("tenant",)),
+                  {200: Answer("Retention", (JSON,))}, ("tenant",), fails=(NotFound,)),
         Operation("POST", path, "putRetention", "Say it of a type, or of all others", tag,
                   {201: Answer("Listing", (JSON,)), 200: Answer("Listing", (JSON,))}, ("tenant",),
                   Body("RetentionRule", rule, (JSON,)), (TooMany,)),
