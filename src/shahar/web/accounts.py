@@ -20,12 +20,12 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
+from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode
 
 import orjson
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -36,6 +36,9 @@ from shahar.values.errors import Invalid, Malformed, TooLarge, Unauthenticated, 
 from shahar.values.instants import Instant, text
 from shahar.web import session
 from shahar.web.pages.words import LANGUAGES, language_of, words
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -53,9 +56,15 @@ _PAGE: Final = _ONCE | {
     "frame-ancestors 'none'; base-uri 'none'",
 }
 _TOKEN: Final = re.compile(r"sht_[0-9a-z-]+_[A-Za-z0-9_-]+")
-_pages: Final = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "pages"), autoescape=True, undefined=StrictUndefined
-)
+
+
+@cache
+def _pages() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # a start does not wait for the first page
+
+    folder = FileSystemLoader(Path(__file__).parent / "pages")
+    return Environment(loader=folder, autoescape=True, undefined=StrictUndefined)
+
 
 # -- pages ------------------------------------------------------------------------------------------------------
 
@@ -287,17 +296,21 @@ def _page(request: Request, part: str, **told: Any) -> HTMLResponse:
     browser's."""
     language = language_of(request)
     actor = request.scope.get("shahar.actor")
-    page = _pages.get_template("signin.html").render(
-        {"notice": None, "token": "", "link": None, "next": AFTER_SIGN_IN}
-        | told
-        | {
-            "part": part,
-            "t": words(language),
-            "language": language,
-            "languages": LANGUAGES,
-            "here": {tongue: _here(request, tongue) for tongue in LANGUAGES},
-            "signed_in_as": actor.label if actor is not None and actor.kind in ("person", "key") else None,
-        }
+    page = (
+        _pages()
+        .get_template("signin.html")
+        .render(
+            {"notice": None, "token": "", "link": None, "next": AFTER_SIGN_IN}
+            | told
+            | {
+                "part": part,
+                "t": words(language),
+                "language": language,
+                "languages": LANGUAGES,
+                "here": {tongue: _here(request, tongue) for tongue in LANGUAGES},
+                "signed_in_as": actor.label if actor is not None and actor.kind in ("person", "key") else None,
+            }
+        )
     )
     return HTMLResponse(page, headers=_PAGE | {"content-language": language, "vary": "accept-language, cookie"})
 

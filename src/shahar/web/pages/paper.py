@@ -11,15 +11,17 @@ import hashlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from shahar.model.city import City
 from shahar.values.errors import NotFound
 from shahar.web.pages import words
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 FOLDER: Final = Path(__file__).parent
 STATIC: Final = FOLDER / "static"
@@ -60,11 +62,20 @@ def address_of(name: str) -> str:
     return f"{STATIC_AT}/{name}?v={_sheets()[name].digest}"
 
 
-_environment: Final = Environment(
-    loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-)
-_environment.globals["address_of"] = address_of
-_environment.globals["band"] = (FOLDER / "band.svg").read_text("utf-8")
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # a start does not wait for the first page
+
+    made = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals["address_of"] = address_of
+    made.globals["band"] = (FOLDER / "band.svg").read_text("utf-8")
+    return made
 
 
 def render(template: str, city: City, language: str, path: str, **told: Any) -> str:
@@ -81,7 +92,7 @@ def render(template: str, city: City, language: str, path: str, **told: Any) -> 
         "name": lambda names: words.name_in(names, language),
         "number": lambda value, decimals=None: words.number(value, language, decimals),
     }
-    return _environment.get_template(template).render(shared | told)
+    return _environment().get_template(template).render(shared | told)
 
 
 def answer(request: Request, page: str, language: str) -> Response:
