@@ -228,6 +228,24 @@ def _history(result: dict[str, Any]) -> str:
     return f"{asked}\n\n{told}\n\n{rows(head, sizes)}\n{_foot(result)}"
 
 
+def _shared(result: dict[str, Any]) -> str:
+    lines = (
+        ("updates a second", "per_s", "bare_per_s"),
+        ("of the bare connection", "of_bare", ""),
+        ("p50, ms", "p50_ms", ""),
+        ("p99, ms", "p99_ms", ""),
+        ("processor time of the workers an update, us", "workers_us", ""),
+    )
+    middle = result["median"]
+    name = f"{result['workers']} workers, {result['clients']} clients"
+    head = (name, "Shahar, median", "rounds", "bare connection")
+    body = [
+        (name, number(middle[key]), spread(result["rounds"], key), number(middle[bare]) if bare else "")
+        for name, key, bare in lines
+    ]
+    return f"{rows(head, body)}\n{_foot(result)}"
+
+
 TABLES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "updates": _updates,
     "slow_disk": _updates,
@@ -237,4 +255,5 @@ TABLES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "start": _start,
     "notices": _notices,
     "history": _history,
+    "shared": _shared,
 }

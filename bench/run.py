@@ -1,8 +1,8 @@
 """Run the measures and write what came out: bench/results/NAME.json each, and the tables of docs/speed.md.
 
 `make bench`, or `python bench/run.py [NAME ...] [--quick] [--server COMMAND]`; names: updates, slow_disk, cold,
-batches, questions, start, notices, history. It takes about a quarter of an hour; the figures are only as quiet as the
-machine: let nothing else run.
+batches, questions, start, notices, history, shared. It takes about a quarter of an hour; the figures are only as quiet
+as the machine: let nothing else run.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import batches, history, machine, notices, questions, report, server, slow_disk, starting, updates
+from bench import batches, history, machine, notices, questions, report, server, shared, slow_disk, starting, updates
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 OUT: Final = ROOT / "bench" / "out"
@@ -46,6 +46,7 @@ def measures(command: str, found: dict[str, Any], quick: bool) -> dict[str, Call
             OUT, notices.SERVER if command == server.OURS else command, say, notices.QUICK if quick else notices.Scale()
         ),
         "history": lambda: history.measure(OUT, say, days=30 if quick else history.DAYS, rounds=2 if quick else 7),
+        "shared": lambda: shared.measure(OUT, command, say, rounds=1 if quick else 3, seconds=seconds),
         "start": lambda: starting.measure(OUT, command, say, rounds=1 if quick else 5),
     }
 
