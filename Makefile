@@ -10,7 +10,7 @@ run: ## install, build, and start the demo city
 	@py=$(PY) && "$$py" -m scripts.install run && "$$py" -m scripts.ui build && exec .venv/bin/shahar demo
 
 test: .dev ## everything, in under ten minutes
-	@py=$(PY) && "$$py" -m scripts.ui build && chromium=$$("$$py" -m scripts.chromium) && SHAHAR_TEST_CHROMIUM="$$chromium" SHAHAR_TEST_FAULT_ROUNDS=$(ROUNDS) .venv/bin/python -m pytest
+	@py=$(PY) && "$$py" -m scripts.ui build && chromium=$$("$$py" -m scripts.chromium) && SHAHAR_TEST_CHROMIUM="$$chromium" SHAHAR_TEST_FAULT_ROUNDS=$(ROUNDS) .venv/bin/python -m pytest -n 2 --dist loadfile
 
 faults: .dev ## the tests that kill and starve, twenty rounds
 	@SHAHAR_TEST_FAULT_ROUNDS=20 .venv/bin/python -m pytest -m faults
