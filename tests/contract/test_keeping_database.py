@@ -27,6 +27,8 @@ from tests.contract.test_keeping import AT, IRI, UPSERT, batch, quiet
 from tests.contract.test_move import ROUNDS, database, digest
 from tests.running import MAIN, City, command, environment
 
+pytestmark = pytest.mark.sqlite  # a test here says itself which engine a store has
+
 __all__ = ["database"]
 PAST: Final = "/ngsi-ld/v1/temporal/entities"
 

@@ -25,6 +25,8 @@ from tests import engines
 from tests.contract.test_upgrade import earlier
 from tests.running import MAIN, City, command, environment, free_ports
 
+pytestmark = pytest.mark.sqlite  # a test here says itself which engine a store has
+
 ROUNDS: Final = int(os.environ.get("SHAHAR_TEST_FAULT_ROUNDS", "3"))
 UPSERT: Final = "/ngsi-ld/v1/entityOperations/upsert"
 
@@ -160,13 +162,13 @@ def interrupt(_part: float, table: str) -> None:
         raise InterruptedError
 
 
-@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_what_was_broken_off_goes_on_and_is_not_taken_for_whole_before(
-    lived: Path, database: str, tmp_path: Path, engine: str
+    lived: Path, database: str, tmp_path: Path, kind: str
 ) -> None:
     data = tmp_path / "data"
     data.mkdir()
-    target: Path | str = database if engine == "postgres" else data / keep.NAME
+    target: Path | str = database if kind == "postgres" else data / keep.NAME
     broken_off(lived / keep.NAME, target)
     if isinstance(target, str):
         told = command("serve", "--mqtt", "off", "--data", str(data), cwd=tmp_path, more=free(target))
@@ -201,10 +203,10 @@ def test_a_difference_is_found_before_it_is_called_whole(lived: Path, tmp_path: 
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
-def test_a_move_that_is_killed_goes_on(database: str, tmp_path: Path, engine: str) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_a_move_that_is_killed_goes_on(database: str, tmp_path: Path, kind: str) -> None:
     source = earlier(tmp_path / "source", len(STEPS), 20_000)
-    target = database if engine == "postgres" else str(tmp_path / "target")
+    target = database if kind == "postgres" else str(tmp_path / "target")
     words = ["move", "--from", str(source), "--to", target]
     for attempt in range(ROUNDS):
         process = subprocess.Popen(
@@ -215,9 +217,9 @@ def test_a_move_that_is_killed_goes_on(database: str, tmp_path: Path, engine: st
         process.wait()
         if engine == "sqlite" and (tmp_path / "target" / keep.NAME).exists():
             break
-    if engine == "postgres" or not (tmp_path / "target" / keep.NAME).exists():
+    if kind == "postgres" or not (tmp_path / "target" / keep.NAME).exists():
         told = command(*words, cwd=tmp_path, timeout_s=60)
         assert told.returncode == 0 or "already" in told.stderr, told.stderr
-    if engine == "postgres":
+    if kind == "postgres":
         move.move(database, tmp_path / "target" / keep.NAME, quiet)
     assert digest(tmp_path / "target") == digest(source)
