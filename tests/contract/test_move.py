@@ -215,7 +215,7 @@ def test_a_move_that_is_killed_goes_on(database: str, tmp_path: Path, kind: str)
         time.sleep(random.Random(attempt).uniform(0.2, 0.9))
         process.send_signal(signal.SIGKILL)
         process.wait()
-        if engine == "sqlite" and (tmp_path / "target" / keep.NAME).exists():
+        if kind == "sqlite" and (tmp_path / "target" / keep.NAME).exists():
             break
     if kind == "postgres" or not (tmp_path / "target" / keep.NAME).exists():
         told = command(*words, cwd=tmp_path, timeout_s=60)
