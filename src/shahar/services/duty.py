@@ -16,7 +16,6 @@ from typing import Final
 import structlog
 
 from shahar.store.db import Database
-from shahar.values.errors import ShaharError
 
 AGAIN_S: Final = 1.0
 
@@ -73,7 +72,7 @@ class Duty:
                 await asyncio.sleep(AGAIN_S * random.uniform(0.5, 1.0))
                 await self._try()
                 fallen = False
-            except ShaharError as problem:
+            except Exception as problem:  # fence: whatever keeps us from it, another may, and we try again
                 if not fallen:
                     log.warning("duty not taken up", duty=self.name, problem=str(problem))
                 fallen = True

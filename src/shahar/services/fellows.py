@@ -201,7 +201,7 @@ class Fellows:
                     await self._say(str(self._place))
                 failing = False
             except Exception as problem:  # fence: what cannot be taken in now is tried again
-                if not failing:
+                if not failing and not getattr(problem, "told", False):  # a server that is away is said by the engine
                     log.error("records of others not taken in", exc_info=problem)
                 failing = True
                 self._woken.set()
