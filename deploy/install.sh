@@ -180,6 +180,7 @@ fi
 fill() {
     private=yes protect=yes
     case $prefix in /tmp/* | /var/tmp/*) private=no ;; esac
+    # a city below a home of the machine it is installed on: the unit must not hide homes from itself
     case $prefix in /home/* | /root/* | /run/user/*) protect=no ;; esac
     sed -e "s|@USER@|$user|g" -e "s|@GROUP@|$group|g" -e "s|@HOME@|$home|g" -e "s|@DATA@|$data|g" \
         -e "s|@CONFIG@|$config|g" -e "s|@BACKUPS@|$backups|g" -e "s|@PROTECT_HOME@|$protect|g" \
