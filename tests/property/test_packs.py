@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -186,3 +187,22 @@ def test_a_replaced_entity_is_read_again_when_it_is_asked_for(tmp_path: Path) ->
         return {iri.rpartition("/")[2]: [one["value"] for one in each] for iri, each in kept["attrs"].items()}
 
     assert asyncio.run(work()) == {"a": [3], "b": [2]}
+
+
+def test_a_pack_of_measurements_is_taken_in_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """New, then replaced: neither goes one by one."""
+
+    def apart(_pack: Pack) -> list[Whole]:
+        raise AssertionError("it was taken apart")
+
+    monkeypatch.setattr(packing, "unpacked", apart)
+
+    async def work() -> list[Any]:
+        db = Sqlite(tmp_path / "shahar.db")
+        await db.open()
+        members = [(name, "T", {"a": {"type": "Property", "value": 1}}) for name in IDS]
+        came = [await done(Broker(db), Step("upsert", members), AT + turn, packed=True) for turn in range(2)]
+        await db.close()
+        return came
+
+    assert asyncio.run(work()) == [[True] * len(IDS), [False] * len(IDS)]
